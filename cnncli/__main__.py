@@ -1,0 +1,6 @@
+"""`python -m cnncli`, the same as `cnncli`."""
+
+from cnncli.cli.app import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
