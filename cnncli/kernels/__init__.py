@@ -1,0 +1,1 @@
+"""Arithmetic of the layers: arrays in, arrays out, NumPy only; arguments are trusted."""

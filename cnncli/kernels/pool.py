@@ -1,0 +1,236 @@
+"""Max and average pooling: one reduction over each window, over any number of spatial axes.
+
+A maximum and a sum over a box are separable: a pass along each axis in turn, first axis first,
+gives the same at K1 + K2 in place of K1 * K2 operations an output. Planes are taken some at a time,
+so that the passes meet in the cache. `output` is the output's spatial shape, which says how far the
+windows may overhang the end (ceil mode).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cnncli.kernels.windows import Array, Box, Ints, Pads, Windows, counts, tiles, windows
+
+TILE_BYTES = 512 << 10
+
+
+def max_forward(
+    x: Array, *, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, output: Ints
+) -> Array:
+    """Maximum of each window of x (N, C, *S): y (N, C, *O), of x's dtype; a NaN wins.
+
+    Padding counts as less than any element; a window of padding alone gives the least value.
+    """
+    where = windows(x.shape[2:], kernel, stride, padding, dilation, output)
+    y = np.empty((*x.shape[:2], *output), x.dtype)
+    for planes in _planes(x):
+        part = x[planes]
+        passes = where.passes()
+        for step in passes[:-1]:
+            result = np.empty((*part.shape[:2], *step.output), x.dtype)
+            _maximum(part, step, result)
+            part = result
+        _maximum(part, passes[-1], y[planes])
+    return y
+
+
+def max_winners(
+    x: Array, *, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, output: Ints
+) -> Array:
+    """Number, in row-major order of the kernel, of each window's first maximum: (N, C, *O).
+
+    The first NaN where there is one. Never padding, also where all elements are minus infinity; a
+    window of padding alone has no winner and gets the number of offsets, which is none of them.
+    The dtype is the smallest unsigned integer that holds that number.
+    """
+    where = windows(x.shape[2:], kernel, stride, padding, dilation, output)
+    y = max_forward(
+        x, kernel=kernel, stride=stride, padding=padding, dilation=dilation, output=output
+    )
+    offsets = math.prod(kernel)
+    winners = np.zeros(y.shape, np.min_scalar_type(offsets))
+    for planes in _planes(x):
+        source, most, numbers = x[planes], y[planes], winners[planes]
+        some_odd = np.isnan(most).any()
+        found = np.zeros(most.shape, bool)
+        done = 0
+        # A winner's number is how many offsets come before it: count those at which none was found.
+        for number, _, outputs, inputs in where.overlaps():
+            numbers += np.logical_not(found) * winners.dtype.type(number - done)
+            done = number
+            elements = source[inputs]
+            match = elements == most[outputs]
+            if some_odd:
+                match |= np.isnan(elements)  # most is NaN there, and equals nothing
+            found[outputs] |= match
+        numbers += np.logical_not(found) * winners.dtype.type(offsets - done)
+    return winners
+
+
+def max_backward(
+    dy: Array,
+    winners: Array,
+    spatial: Ints,
+    *,
+    kernel: Ints,
+    stride: Ints,
+    padding: Pads,
+    dilation: Ints,
+    output: Ints,
+) -> Array:
+    """Gradient to x (N, C, *spatial): each dy (N, C, *O) goes to its window's winner.
+
+    dx[i] = sum over k, o with o*stride + k*dilation - before == i and winner[o] == k of dy[o],
+    so that overlapping windows with one winner add up.
+    """
+    where = windows(spatial, kernel, stride, padding, dilation, output)
+    dx = np.zeros((*dy.shape[:2], *spatial), dy.dtype)
+    zero = dy.dtype.type(0)
+    for planes in _planes(dx):
+        target, grads, numbers = dx[planes], dy[planes], winners[planes]
+        for number, _, outputs, inputs in where.overlaps():
+            chosen = numbers[outputs] == number
+            target[inputs] += np.where(chosen, grads[outputs], zero)
+    return dx
+
+
+def max_indices(
+    winners: Array,
+    spatial: Ints,
+    *,
+    kernel: Ints,
+    stride: Ints,
+    padding: Pads,
+    dilation: Ints,
+    output: Ints,
+) -> Array:
+    """Where each winner stands in its flattened, unpadded input plane: int64 (N, C, *O).
+
+    torch's `return_indices`. Every window must have a winner.
+    """
+    rank = len(spatial)
+    first = np.zeros((1,) * rank, np.int64)  # flat index of each window's (perhaps padded) start
+    offset = np.zeros((1,) * rank, np.int64)  # flat distance of each kernel offset from there
+    for axis in range(rank):
+        pitch = math.prod(spatial[axis + 1 :])
+        line = tuple(-1 if other == axis else 1 for other in range(rank))
+        starts = np.arange(output[axis], dtype=np.int64) * stride[axis] - padding[axis][0]
+        steps = np.arange(kernel[axis], dtype=np.int64) * dilation[axis]
+        first = first + (starts * pitch).reshape(line)
+        offset = offset + (steps * pitch).reshape(line)
+    indices: Array = first + offset.reshape(-1)[winners]
+    return indices
+
+
+def average_forward(
+    x: Array,
+    *,
+    kernel: Ints,
+    stride: Ints,
+    padding: Pads,
+    dilation: Ints,
+    output: Ints,
+    count_include_pad: bool,
+) -> Array:
+    """Mean of each window of x (N, C, *S): y (N, C, *O).
+
+    Divided by the number of real elements, or with `count_include_pad` of real and padding
+    elements, but never of what overhangs the padded input (torch's rule).
+    """
+    where = windows(x.shape[2:], kernel, stride, padding, dilation, output)
+    y = np.empty((*x.shape[:2], *output), x.dtype)
+    divisor = _divisor(where, padding, count_include_pad).astype(x.dtype)
+    for planes in _planes(x):
+        part = x[planes]
+        for step in where.passes():
+            result = np.zeros((*part.shape[:2], *step.output), x.dtype)
+            for _, _, outputs, inputs in step.overlaps():
+                result[outputs] += part[inputs]
+            part = result
+        np.divide(part, divisor, out=y[planes])
+    return y
+
+
+def average_backward(
+    dy: Array,
+    spatial: Ints,
+    *,
+    kernel: Ints,
+    stride: Ints,
+    padding: Pads,
+    dilation: Ints,
+    output: Ints,
+    count_include_pad: bool,
+) -> Array:
+    """Gradient to x (N, C, *spatial): each dy (N, C, *O) shared evenly in its window.
+
+    dx[i] = sum over k, o with o*stride + k*dilation - before == i of dy[o] / divisor[o]; the
+    forward passes, each transposed, in reverse order.
+    """
+    where = windows(spatial, kernel, stride, padding, dilation, output)
+    dx = np.empty((*dy.shape[:2], *spatial), dy.dtype)
+    divisor = _divisor(where, padding, count_include_pad).astype(dy.dtype)
+    for planes in _planes(dx):
+        part = dy[planes] / divisor
+        for step in reversed(where.passes()):
+            result = np.zeros((*part.shape[:2], *step.spatial), dy.dtype)
+            for _, _, outputs, inputs in step.overlaps():
+                result[inputs] += part[outputs]
+            part = result
+        dx[planes] = part
+    return dx
+
+
+def _planes(x: Array) -> Iterator[Box]:
+    """Cut (N, C) into boxes of planes that fit the cache."""
+    plane = max(1, math.prod(x.shape[2:]) * x.itemsize)
+    return tiles(x.shape[:2], max(1, TILE_BYTES // plane))
+
+
+def _maximum(x: Array, where: Windows, out: Array) -> None:
+    """Write the maximum over each window of x (n, c, *S) to out (n, c, *O)."""
+    out.fill(_least(x.dtype))
+    for _, _, outputs, inputs in where.overlaps():
+        part = out[outputs]
+        np.maximum(part, x[inputs], out=part)
+
+
+def _least(dtype: np.dtype[Any]) -> complex | bool:
+    """Return a value that no element of `dtype` is less than."""
+    if dtype.kind == "b":
+        return False
+    if dtype.kind in "iu":
+        return int(np.iinfo(dtype).min)
+    return complex(-math.inf, -math.inf) if dtype.kind == "c" else -math.inf
+
+
+def _divisor(where: Windows, padding: Pads, count_include_pad: bool) -> Array:
+    """Count the elements that each window divides by (*O), at least one.
+
+    A product over axes of the elements inside the input, or inside the padded input.
+    """
+    rank = len(where.spatial)
+    divisor = np.ones((1,) * rank)
+    for axis, (size, kernel, stride, (before, after), dilation, output) in enumerate(
+        zip(
+            where.spatial,
+            where.kernel,
+            where.stride,
+            padding,
+            where.dilation,
+            where.output,
+            strict=True,
+        )
+    ):
+        if count_include_pad:
+            inside = counts(size + before + after, kernel, stride, 0, dilation, output)
+        else:
+            inside = counts(size, kernel, stride, before, dilation, output)
+        line = tuple(-1 if other == axis else 1 for other in range(rank))
+        divisor = divisor * np.maximum(inside, 1).reshape(line)
+    return divisor
