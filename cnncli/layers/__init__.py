@@ -1,0 +1,1 @@
+"""What a layer is: its parameters (declared once), tensors, shape rule and kernels."""

@@ -1,0 +1,204 @@
+"""The protocol of a layer, and the plan that its shape rule makes of a case."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from cnncli.errors import ConfigError, GeometryError
+from cnncli.layers.parameters import Ints, Pairs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Shape: TypeAlias = tuple[int, ...]
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+Tensors: TypeAlias = dict[str, Array]
+
+SPATIAL_AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One input tensor: what it is, and what stands for it when it is left out."""
+
+    name: str
+    help: str
+    left_out: Literal["required", "none", "ones", "zeros"] = "required"
+    differentiable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A case's shapes and parameters, judged and resolved: all that the kernels need to know.
+
+    `params` is what is printed (padding as before:after pairs); `arguments` are the kernels' own.
+    Shapes are NCHW; `gradients` maps dx, dw, ... to the shape of the input they belong to.
+    """
+
+    layer: str
+    params: dict[str, Any]
+    inputs: dict[str, Shape]
+    outputs: dict[str, Shape]
+    gradients: dict[str, Shape]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spatial(self) -> Shape:
+        """The spatial shape of x."""
+        return self.inputs["x"][2:]
+
+    @property
+    def upstream(self) -> Shape:
+        """The shape of dy, which is y's."""
+        return self.outputs["y"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a layer's shape rule judges: parameters as written and the shapes that are known.
+
+    `given` maps the name of every parameter that the user wrote to its place;
+    `shapes` maps every tensor whose shape is known, dy included, to that shape.
+    """
+
+    params: Any
+    given: Mapping[str, str]
+    shapes: Mapping[str, Shape]
+    convention: str = "torch"
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Raise ConfigError if the user wrote parameter `name`, which does not apply."""
+        if name in self.given:
+            raise ConfigError(f"{name} does not apply {reason}", self.given[name])
+
+    def fault(self, name: str, message: str) -> GeometryError:
+        """Return the error `name: message` at the place where that parameter was written."""
+        return GeometryError(f"{name} {message}", self.given.get(name))
+
+    def per_axis(self, name: str, rank: int) -> Ints:
+        """Return parameter `name` as one number a spatial axis; raise GeometryError."""
+        value = getattr(self.params, name)
+        if isinstance(value, int):
+            return (value,) * rank
+        if len(value) != rank:
+            raise self.fault(name, f"has {len(value)} numbers, but x has {rank} spatial axes")
+        return tuple(value)
+
+    def pairs(self, name: str, rank: int) -> Pairs:
+        """Return padding `name` as a before:after pair a spatial axis; raise GeometryError."""
+        value = getattr(self.params, name)
+        if isinstance(value, int):
+            return ((value, value),) * rank
+        if isinstance(value[0], tuple) and len(value) == 1:
+            return tuple(value) * rank
+        if len(value) == rank:
+            return tuple(item if isinstance(item, tuple) else (item, item) for item in value)
+        message = f"has {len(value)} numbers, but x has {rank} spatial axes"
+        if isinstance(value[0], tuple):
+            message = f"has {len(value)} pairs, but x has {rank} spatial axes"
+        elif len(value) == 2 * rank:
+            onnx = ",".join(f"{value[i]}:{value[i + rank]}" for i in range(rank))
+            torch = ",".join(f"{value[2 * i]}:{value[2 * i + 1]}" for i in reversed(range(rank)))
+            message += (
+                f"; write before:after pairs: read in ONNX's order this is {onnx}, "
+                f"in the order of torch's F.pad {torch}"
+            )
+        raise self.fault(name, message)
+
+    def required(self, name: str, example: str) -> Shape:
+        """Return the shape of a tensor that nothing else determines; raise GeometryError."""
+        if name not in self.shapes:
+            raise GeometryError(
+                f"{name} needs a shape, which does not follow from anything; "
+                f"write it, such as {example}"
+            )
+        return self.shapes[name]
+
+    def image(self) -> tuple[Shape, int]:
+        """Return x's shape (N, C, *S) and its spatial rank, 1 to 3; raise GeometryError."""
+        shape = self.required("x", "normal:2x3x8x8")
+        rank = len(shape) - 2
+        if rank not in SPATIAL_AXES:
+            raise GeometryError(
+                f"x must have 3 to 5 axes (N, C and 1 to 3 spatial ones), but has {len(shape)}: "
+                f"{shape_text(shape)}"
+            )
+        return shape, rank
+
+    def agree(self, name: str, expected: Shape, why: str) -> Shape:
+        """Return `expected`; raise GeometryError where `name` is known to be something else."""
+        known = self.shapes.get(name, expected)
+        if known != expected:
+            raise GeometryError(
+                f"{name} must be {shape_text(expected)} ({why}), but is {shape_text(known)}"
+            )
+        return expected
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape as it is written in a tensor source: 2x3x8x8."""
+    return "x".join(map(str, shape)) if shape else "a single number"
+
+
+class Layer(ABC):
+    """One layer: declarations, the shape rule, and the way to its kernels.
+
+    Importing a layer imports no NumPy; its kernels are imported when it runs.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    Params: ClassVar[type]
+    inputs: ClassVar[tuple[Input, ...]]
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Every tensor a case of this layer can have, in the order results show them."""
+        names = [tensor.name for tensor in self.inputs]
+        return (*names, *self.outputs, "dy", *self.gradient_names)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The tensors that a user can give."""
+        return (*(tensor.name for tensor in self.inputs), "dy")
+
+    @property
+    def gradient_names(self) -> tuple[str, ...]:
+        """The gradients that this layer's backward gives."""
+        return tuple("d" + tensor.name for tensor in self.inputs if tensor.differentiable)
+
+    @abstractmethod
+    def plan(self, request: Request) -> Plan:
+        """Judge shapes and parameters alone; raise GeometryError naming the rule and numbers."""
+
+    @abstractmethod
+    def output(self, plan: Plan, tensors: Tensors) -> Array:
+        """Return y alone; `tensors` holds every input of the plan."""
+
+    def forward(self, plan: Plan, tensors: Tensors) -> Tensors:
+        """Return every output of the plan by its name."""
+        return {"y": self.output(plan, tensors)}
+
+    @abstractmethod
+    def backward(self, plan: Plan, tensors: Tensors) -> Tensors:
+        """Return the gradients for upstream gradient `tensors["dy"]`."""
+
+    def workspace_bytes(self, plan: Plan, itemsize: int, backward: bool) -> int:
+        """Return an upper bound on the kernels' memory beyond inputs and outputs."""
+        return 0
+
+    def linear_in(self, plan: Plan, name: str) -> bool:
+        """Tell whether y is linear (or affine) in input `name`, so that any step is exact."""
+        return True
+
+    def keeps_dtype(self, plan: Plan) -> bool:
+        """Tell whether x's own dtype is kept, as by layers that only move values."""
+        return False
+
+    def judge_values(self, plan: Plan, tensors: Tensors) -> None:
+        """Raise TensorError where a value, not a shape, makes the layer impossible."""
+        return

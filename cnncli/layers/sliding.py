@@ -1,0 +1,94 @@
+"""The shape rule that convolution and pooling share: windows that slide over padded axes."""
+
+from __future__ import annotations
+
+from cnncli.errors import GeometryError
+from cnncli.layers.base import SPATIAL_AXES, Request, Shape
+from cnncli.layers.parameters import Ints, Pairs
+
+
+def resolve_padding(request: Request, spatial: Shape, kernel: Ints, **windows: Ints) -> Pairs:
+    """Return the padding as before:after pairs, `same` and `valid` resolved.
+
+    `same` pads the least that gives ceil(size / stride) outputs, the surplus at the end (TensorFlow
+    and ONNX SAME_UPPER); `same-lower` puts the surplus at the start. Raises GeometryError.
+    """
+    from cnncli.kernels.windows import extent
+
+    value = request.params.padding
+    rank = len(spatial)
+    if not isinstance(value, str):
+        return request.pairs("padding", rank)
+    if value == "valid":
+        return ((0, 0),) * rank
+    pairs = []
+    stride, dilation = windows["stride"], windows["dilation"]
+    for size, k, s, d in zip(spatial, kernel, stride, dilation, strict=True):
+        outputs = -(-size // s)
+        total = max((outputs - 1) * s + extent(k, d) - size, 0)
+        less, more = total // 2, total - total // 2
+        pairs.append((less, more) if value == "same" else (more, less))
+    return tuple(pairs)
+
+
+def output_spatial(
+    request: Request,
+    spatial: Shape,
+    kernel: Ints,
+    *,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    ceil_mode: bool = False,
+) -> Shape:
+    """Return the output's spatial shape; raise GeometryError where a window does not fit."""
+    from cnncli.kernels.windows import extent, output_size
+
+    axes = SPATIAL_AXES[len(spatial)]
+    sizes = []
+    for axis, size, k, s, (before, after), d in zip(
+        axes, spatial, kernel, stride, padding, dilation, strict=True
+    ):
+        padded = size + before + after
+        if extent(k, d) > padded:
+            dilated = f" (dilation {d}*({k}-1)+1)" if d > 1 else ""
+            padded_text = f"{padded} ({before}+{size}+{after})" if before or after else f"{size}"
+            raise GeometryError(
+                f"the window covers {extent(k, d)}{dilated} along {axis}, "
+                f"but the padded input has only {padded_text}"
+            )
+        sizes.append(output_size(size, k, s, before, after, d, ceil_mode))
+    return tuple(sizes)
+
+
+def refuse_empty_windows(
+    request: Request,
+    spatial: Shape,
+    output: Shape,
+    kernel: Ints,
+    *,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+) -> None:
+    """Raise GeometryError at the first window that holds padding alone."""
+    for axis, size, outputs, k, s, (before, _), d in zip(
+        SPATIAL_AXES[len(spatial)], spatial, output, kernel, stride, padding, dilation, strict=True
+    ):
+        for o in _suspects(size, outputs, k, s, before, d):
+            start = o * s - before
+            # The first offset that is not before the input; it is real if it is not after it.
+            first = max(0, -(start // d)) if start < 0 else 0
+            if first >= k or start + first * d >= size:
+                raise request.fault(
+                    "padding",
+                    f"of {before} makes window {o} along {axis} hold padding alone: its {k} "
+                    f"elements, {d} apart, start at {start} and miss the {size} real ones",
+                )
+
+
+def _suspects(size: int, outputs: int, k: int, s: int, before: int, d: int) -> range | list[int]:
+    """Return the outputs whose window is not wholly inside: only those can be empty."""
+    left = min(outputs, -(-before // s))
+    right = max(left, (size - 1 - (k - 1) * d + before) // s + 1)
+    return [*range(left), *range(max(left, min(right, outputs)), outputs)]
