@@ -1,0 +1,101 @@
+"""Flags as the entries of a case: the same tree that a config file gives, placed at the flag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnncli.cases.node import Node, from_data
+from cnncli.errors import UsageError
+from cnncli.layers.base import Layer
+from cnncli.layers.parameters import Switch, parameters
+
+
+def flag_name(key: str) -> str:
+    """Return the flag of a parameter, a setting or a tensor."""
+    return "--" + key.replace("_", "-")
+
+
+def placed(values: Mapping[str, Any]) -> dict[str, Node]:
+    """Return the values that were given (not None), each placed at its flag."""
+    return {
+        key: from_data(value, flag_name(key)) for key, value in values.items() if value is not None
+    }
+
+
+def layer_entries(layer: Layer, values: Mapping[str, Any]) -> dict[str, Node]:
+    """Return a command's flags, by name, as the entries of a case of `layer`.
+
+    `values` holds the tensors' texts, the parameters and the settings, None where not given.
+    """
+    names = [declared.name for declared in parameters(layer.Params)]
+    params = placed({name: values.get(name) for name in names})
+    for declared in parameters(layer.Params):
+        if values.get(declared.name) is False and isinstance(declared.kind, Switch):
+            negative = declared.kind.negative or f"--no-{declared.flag[2:]}"
+            params[declared.name] = Node(False, negative)
+    tensors = placed({name: values.get(name) for name in layer.source_names})
+    used = {*names, *layer.source_names}
+    entries = placed({name: value for name, value in values.items() if name not in used})
+    if params:
+        entries["params"] = Node(params, "the command line")
+    if tensors:
+        entries["tensors"] = Node(tensors, "the command line")
+    return entries
+
+
+def tensors_from(text: str, layer: Layer) -> dict[str, Node]:
+    """Return what `--tensors DIR` or `--tensors FILE.npz` gives: every input tensor by its name."""
+    found = _named_arrays(text, layer, "--tensors")
+    given = {name: node for name, node in found.items() if name in layer.source_names}
+    if not given:
+        raise UsageError(
+            f"{text} holds none of {', '.join(layer.source_names)}; it holds {', '.join(found)}",
+            "--tensors",
+        )
+    # In the order of the flags, which is the order that the legacy generator draws in.
+    return {name: given[name] for name in layer.source_names if name in given}
+
+
+def expectations_from(texts: list[str], layer: Layer) -> dict[str, Node]:
+    """Return what `--expect SOURCE`, `--expect NAME=SOURCE` and `--expect DIR` ask for."""
+    asked: dict[str, list[Node]] = {}
+    for text in texts:
+        name, separator, source = text.partition("=")
+        if separator and name in layer.tensor_names:
+            pairs = {name: Node(source, "--expect")}
+        elif separator and name.isidentifier() and not Path(text).exists():
+            known = ", ".join(layer.tensor_names)
+            raise UsageError(f"{layer.name} has no tensor {name!r}; it has {known}", "--expect")
+        elif Path(text).is_dir():
+            pairs = _named_arrays(text, layer, "--expect")
+        else:
+            pairs = {"y": Node(text, "--expect")}
+        for tensor, node in pairs.items():
+            asked.setdefault(tensor, []).append(Node({"npy": node}, node.where))
+    return {name: Node(list(items), items[0].where) for name, items in asked.items()}
+
+
+def _named_arrays(text: str, layer: Layer, flag: str) -> dict[str, Node]:
+    """Return the source of every array in a folder or .npz, by tensor name; raise UsageError."""
+    path = Path(text)
+    if path.is_dir():
+        found = {p.stem: str(p) for p in sorted(path.glob("*.npy"))}
+    elif path.suffix == ".npz":
+        from cnncli.cases.files import npz_keys
+
+        found = {key: f"{text}:{key}" for key in npz_keys(path)}
+    elif path.exists():
+        raise UsageError(f"{text} is neither a folder nor a .npz file", flag)
+    else:
+        raise UsageError(f"there is no folder or .npz file {text}", flag)
+    if not found:
+        raise UsageError(f"{text} holds no array NAME.npy", flag)
+    for name in found:
+        if name not in layer.tensor_names:
+            known = ", ".join(layer.tensor_names)
+            raise UsageError(
+                f"{text} holds {name}, which is no tensor of {layer.name}: {known}", flag
+            )
+    return {name: Node(source, f"{flag} {source}") for name, source in found.items()}

@@ -1,0 +1,196 @@
+"""A case's tensors: shapes and sizes judged first, then read, drawn and cast."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cnncli.cases.case import Case
+from cnncli.cases.draws import Streams, make_values
+from cnncli.cases.files import StoredTensor
+from cnncli.cases.sources import FileSource, Random, Source, Values, refuse_shared_standard_input
+from cnncli.errors import CnncliError
+from cnncli.layers.base import Plan, Request, Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UPSTREAM = "dy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """One tensor, ready to compute with, and what it was before."""
+
+    array: NDArray[Any]
+    source: str
+    stored: str
+    """The type it was stored in, which tells how precise it is."""
+
+
+@dataclass(kw_only=True)
+class Ingredients:
+    """What a case's tensors will be made of: every source judged, no data read."""
+
+    case: Case
+    shapes: dict[str, Shape]
+    """Every shape that is known without the layer's rule."""
+    opened: dict[str, StoredTensor] = field(default_factory=dict)
+    references: dict[Source, StoredTensor] = field(default_factory=dict)
+    """What the assertions compare with, where it is a file."""
+
+    def close(self) -> None:
+        """Let go of what was not loaded."""
+        for tensor in (*self.opened.values(), *self.references.values()):
+            tensor.close()
+
+
+@contextlib.contextmanager
+def open_ingredients(case: Case) -> Iterator[Ingredients]:
+    """Judge a case's sources by their headers; raise TensorError naming tensor and place."""
+    references = [
+        (f"expected {name}", assertion.source)
+        for name, assertions in case.expect.items()
+        for assertion in assertions
+        if assertion.source is not None
+    ]
+    refuse_shared_standard_input({**case.sources, **dict(references)})
+    ingredients = Ingredients(case=case, shapes={})
+    try:
+        for name, source in case.sources.items():
+            with naming(name, source):
+                if isinstance(source, FileSource):
+                    ingredients.opened[name] = StoredTensor(source)
+                    ingredients.shapes[name] = ingredients.opened[name].stored.shape
+                else:
+                    shape = _shape_of(source)
+                    if shape is not None:
+                        ingredients.shapes[name] = shape
+        for name, source in references:
+            if isinstance(source, FileSource):
+                with naming(name, source):
+                    ingredients.references[source] = StoredTensor(source)
+        yield ingredients
+    finally:
+        ingredients.close()
+
+
+@contextlib.contextmanager
+def naming(name: str, source: Source) -> Iterator[None]:
+    """Say in every error which tensor it is about, and where its source was written."""
+    try:
+        yield
+    except CnncliError as error:
+        if error.where and error.where != source.where:
+            error.message = f"{error.where}: {error.message}"
+        if source.where != f"--{name.replace('_', '-')}":
+            error.message = f"{name}: {error.message}"
+        error.where = source.where
+        raise
+
+
+def _shape_of(source: Source) -> Shape | None:
+    if isinstance(source, Random):
+        return source.zero_extend or source.shape
+    assert isinstance(source, Values)
+    return source.zero_extend or source.shape
+
+
+def request_for(case: Case, shapes: Mapping[str, Shape]) -> Request:
+    """Return what the layer's shape rule judges."""
+    return Request(params=case.params, given=case.given, shapes=shapes)
+
+
+def make_tensors(ingredients: Ingredients, plan: Plan, *, backward: bool) -> dict[str, Made]:
+    """Return every input of the plan and, with `backward`, dy: read, drawn or filled in.
+
+    Drawn in the order written, then those left out. Raises TensorError naming the tensor.
+    """
+    case = ingredients.case
+    streams = Streams(case.settings.rng, case.settings.seed)
+    shapes = dict(plan.inputs) | ({UPSTREAM: plan.upstream} if backward else {})
+    made: dict[str, Made] = {}
+    for name, source in case.sources.items():
+        if name in shapes:
+            with naming(name, source):
+                made[name] = _make(name, source, shapes[name], ingredients, streams)
+    for name, shape in shapes.items():
+        if name not in made:
+            made[name] = _fill_in(name, shape, case, streams)
+    keeps = case.layer.keeps_dtype(plan)
+    return {
+        name: _cast(made[name], case.settings.dtype, keep=keeps and name == "x") for name in shapes
+    }
+
+
+def _make(
+    name: str, source: Source, shape: Shape, ingredients: Ingredients, streams: Streams
+) -> Made:
+    if isinstance(source, Random):
+        return Made(array=streams.draw(name, source, shape), source=source.text, stored="float64")
+    if isinstance(source, Values):
+        return Made(array=make_values(source), source=source.text, stored=source.dtype)
+    opened = ingredients.opened[name]
+    return Made(array=opened.load(), source=source.text, stored=opened.stored.dtype)
+
+
+def _fill_in(name: str, shape: Shape, case: Case, streams: Streams) -> Made:
+    if name == UPSTREAM:
+        kind = "normal"
+    else:
+        kind = {tensor.name: tensor.left_out for tensor in case.layer.inputs}[name]
+    source = Random(kind=kind, shape=shape, where="left out")
+    return Made(
+        array=streams.draw(name, source, shape), source=f"{kind} (left out)", stored="float64"
+    )
+
+
+def _cast(made: Made, dtype: str | None, *, keep: bool) -> Made:
+    """Return the tensor in the precision of the computation."""
+    if dtype is None and keep:
+        return made
+    wanted = dtype or "float64"
+    if made.array.dtype == wanted:
+        return made
+    return Made(array=made.array.astype(wanted), source=made.source, stored=made.stored)
+
+
+def load_reference(
+    ingredients: Ingredients, source: Source, name: str, shape: Shape
+) -> tuple[NDArray[Any], str]:
+    """Return the array that tensor `name`, of `shape`, is compared with, and its stored type."""
+    with naming(f"expected {name}", source):
+        if isinstance(source, Random):
+            settings = ingredients.case.settings
+            streams = Streams(settings.rng, settings.seed)
+            made = source.zero_extend or source.shape or shape
+            return streams.draw(name, source, made), "float64"
+        if isinstance(source, Values):
+            return make_values(source), "float64"
+        opened = ingredients.references[source]
+        return opened.load(), opened.stored.dtype
+
+
+def needed_bytes(ingredients: Ingredients, plan: Plan, *, backward: bool) -> int:
+    """Return a bound on the memory that a case takes: tensors, casts, results and workspace."""
+    case = ingredients.case
+    itemsize = 4 if case.settings.dtype == "float32" else 8
+    shapes = dict(plan.inputs) | ({UPSTREAM: plan.upstream} if backward else {})
+    loading = [tensor.stored.held_bytes for tensor in ingredients.opened.values()]
+    # Drawn in float64, with a transient copy of the largest.
+    drawn = [
+        8 * math.prod(shape) for name, shape in shapes.items() if name not in ingredients.opened
+    ]
+    kept = itemsize * sum(math.prod(shape) for shape in shapes.values())
+    results = 8 * sum(math.prod(shape) for shape in plan.outputs.values())
+    if backward:
+        results += itemsize * sum(math.prod(shape) for shape in plan.gradients.values())
+    workspace = case.layer.workspace_bytes(plan, itemsize, backward)
+    # A comparison holds a few float64 arrays of the size of what it compares.
+    compared = [6 * 8 * math.prod(r.stored.shape) for r in ingredients.references.values()]
+    held = [reference.stored.held_bytes for reference in ingredients.references.values()]
+    workspace += max(compared, default=0) + max(held, default=0)
+    return sum(loading) + kept + 2 * max(drawn, default=0) + sum(drawn) + results + workspace
