@@ -1,0 +1,1 @@
+"""Verdicts: comparison with what is expected, and numeric gradients."""

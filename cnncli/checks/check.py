@@ -1,0 +1,56 @@
+"""One comparison with a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Verdict = Literal["pass", "fail", "kink", "vacuous"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worst:
+    """The element furthest from what it should be, relative to what is allowed."""
+
+    index: tuple[int, ...]
+    got: float | int
+    expected: float | int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What one check found; a field that does not apply is None.
+
+    The fields and their meanings are the keys of a result's `checks` (see the README).
+    `note` says in words what the numbers cannot.
+    """
+
+    check: Literal["expect", "gradcheck"]
+    tensor: str
+    verdict: Verdict
+    assertion: str | None = None
+    subject: Literal["ours", "expected"] | None = None
+    method: str | None = None
+    step: float | None = None
+    evaluations: int | None = None
+    elements: int | None = None
+    mismatched: int | None = None
+    max_abs_error: float | None = None
+    max_rel_error: float | None = None
+    norm_rel_error: float | None = None
+    course_score: float | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    passing_rtol: float | None = None
+    passing_atol: float | None = None
+    sum_squared_error: float | None = None
+    worst: Worst | None = None
+    got: Any = None
+    expected: Any = None
+    where: str | None = None
+    note: str | None = None
+
+    @property
+    def fails_case(self) -> bool:
+        """Tell whether this verdict makes its case fail."""
+        return self.verdict in ("fail", "vacuous")
