@@ -1,0 +1,1 @@
+"""Typer commands of a few lines each: parse, call, report, exit status."""

@@ -1,0 +1,57 @@
+"""`cnncli gradcheck pad|conv|pool|bn`: prove a layer's gradients, or another program's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from cnncli.cli.flags import GroupedCommand, GroupedGroup, with_flags
+from cnncli.cli.layerflags import gradcheck_flags
+from cnncli.layers.base import Layer
+from cnncli.layers.table import LAYERS
+
+
+def gradcheck_app() -> typer.Typer:
+    """Return the group of commands, one a layer."""
+    app = typer.Typer(
+        cls=GroupedGroup, no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    )
+    for layer in LAYERS.values():
+        _add(app, layer)
+    return app
+
+
+def _add(app: typer.Typer, layer: Layer) -> None:
+    def body(values: dict[str, Any]) -> None:
+        _run_gradcheck(layer, values)
+
+    text = f"Check the gradients of {layer.name}; without tensors, of built-in probes."
+    app.command(layer.name, cls=GroupedCommand, help=text)(
+        with_flags(gradcheck_flags(layer), body, layer.name)
+    )
+
+
+def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
+    from cnncli.cases.case import GradcheckOptions
+    from cnncli.cases.flags import placed
+    from cnncli.cases.node import Node
+    from cnncli.cases.probes import probe_entries
+    from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.status import exit_status
+    from cnncli.layers.parameters import parameters
+    from cnncli.runs.one import run_case
+
+    output, options = Output.take(values), take_run_options(values)
+    names = [declared.name for declared in parameters(GradcheckOptions)]
+    given = {name: values.get(name) for name in names}
+    for name in set(names) - {"rtol", "atol"}:
+        del values[name]
+    check = Node(placed(given), "the command line")
+    entry, tolerance = layer_entry(layer, values, gradcheck=check)
+    entries = [entry]
+    if entry.file is None and "tensors" not in entry.entries:
+        entries = probe_entries(layer, entry.entries)
+    results = [run_case(build(entry, tolerance), options) for entry in entries]
+    deliver(results, output)
+    raise typer.Exit(exit_status(results))

@@ -1,0 +1,34 @@
+"""`cnncli pad|conv|pool|bn`: run one layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from cnncli.cli.flags import GroupedCommand, with_flags
+from cnncli.cli.layerflags import layer_flags
+from cnncli.layers.base import Layer
+
+
+def add_layer_command(app: typer.Typer, layer: Layer, panel: str) -> None:
+    """Add the command that runs `layer`."""
+
+    def body(values: dict[str, Any]) -> None:
+        _run_layer(layer, values)
+
+    app.command(layer.name, cls=GroupedCommand, help=layer.summary, rich_help_panel=panel)(
+        with_flags(layer_flags(layer), body, layer.name)
+    )
+
+
+def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
+    from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.status import exit_status
+    from cnncli.runs.one import run_case
+
+    output, options = Output.take(values), take_run_options(values)
+    entry, tolerance = layer_entry(layer, values)
+    result = run_case(build(entry, tolerance), options)
+    deliver([result], output)
+    raise typer.Exit(exit_status([result]))

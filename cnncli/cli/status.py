@@ -1,0 +1,28 @@
+"""Exit statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cnncli.runs.result import Result
+
+PASSED = 0
+FAILED = 1
+BAD_INPUT = 2
+OUR_FAULT = 3
+INTERRUPTED = 130
+
+STATUSES = {
+    "done": PASSED,
+    "passed": PASSED,
+    "skipped": PASSED,
+    "failed": FAILED,
+    "timeout": FAILED,
+    "invalid": BAD_INPUT,
+    "crashed": OUR_FAULT,
+}
+
+
+def exit_status(results: Iterable[Result]) -> int:
+    """Return the highest status that any of the results asks for."""
+    return max((STATUSES[result.status] for result in results), default=BAD_INPUT)

@@ -1,0 +1,92 @@
+"""Files that results leave behind: each is written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from cnncli.errors import UsageError
+from cnncli.runs.record import record
+from cnncli.runs.result import FORMAT, Result
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RECORD_NAME = "result.json"
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, flag: str) -> Iterator[BinaryIO]:
+    """Open a file that takes its name only when it is complete; raise UsageError if it cannot."""
+    temporary = None
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as stream:  # a device or a pipe: there is nothing to replace
+                yield stream
+            return
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", flag) from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_array(stream: BinaryIO, array: NDArray[Any]) -> None:
+    """Write an array as .npy, to a stream that need not seek."""
+    import numpy as np
+
+    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def save_result(result: Result, folder: Path) -> None:
+    """Write every tensor as NAME.npy and `result.json`; raise UsageError where that fails.
+
+    Arrays that an earlier result.json in the folder lists and that this result does not have are
+    removed, so that the folder never holds tensors of two different results.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or "not a folder"
+        raise UsageError(f"folder {folder} cannot be made: {reason}", "--save") from None
+    for name in _listed(folder) - set(result.tensors):
+        (folder / f"{name}.npy").unlink(missing_ok=True)
+    (folder / RECORD_NAME).unlink(missing_ok=True)
+    for name, tensor in result.tensors.items():
+        with whole_file(folder / f"{name}.npy", "--save") as stream:
+            write_array(stream, tensor.array)
+    text = json.dumps(record(result), allow_nan=False, ensure_ascii=False, indent=1)
+    with whole_file(folder / RECORD_NAME, "--save") as stream:
+        stream.write(text.encode() + b"\n")
+
+
+def _listed(folder: Path) -> set[str]:
+    """Return the tensors that an earlier result in this folder wrote."""
+    try:
+        data = json.loads((folder / RECORD_NAME).read_bytes())
+    except (OSError, ValueError):
+        return set()
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        return set()
+    tensors = data.get("tensors")
+    return {name for name in tensors if name.isidentifier()} if isinstance(tensors, dict) else set()

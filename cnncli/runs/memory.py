@@ -1,0 +1,59 @@
+"""How much memory a case may use."""
+
+from __future__ import annotations
+
+import re
+
+from cnncli.errors import MemoryBoundError, UsageError
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\Z", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that `512M`, `1.5GiB` or `1000000` means; raise UsageError."""
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise UsageError(f"must be a size such as 512M or 2G, not {text!r}", "--max-memory")
+    size = int(float(match[1]) * _UNITS[match[2].lower()])
+    if size < 1:
+        raise UsageError(f"must be above 0, but is {text}", "--max-memory")
+    return size
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as a person reads it: 1.5 GiB."""
+    amount = float(size)
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024 or unit == "TiB":
+            return f"{int(amount)} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError
+
+
+def free_bytes() -> int:
+    """Return the memory that is free: what Linux calls available, elsewhere all there is."""
+    import os
+
+    try:
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            for line in stream:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 4 << 30
+
+
+def judge_memory(needed: int, bound: int | None) -> None:
+    """Raise MemoryBoundError where a case needs more than `bound`, or than half of what is free."""
+    limit = free_bytes() // 2 if bound is None else bound
+    if needed > limit:
+        which = "--max-memory" if bound is not None else "half of the free memory (--max-memory)"
+        raise MemoryBoundError(
+            f"this case needs up to {size_text(needed)}, more than {which} allows: "
+            f"{size_text(limit)}"
+        )

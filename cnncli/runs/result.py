@@ -1,0 +1,90 @@
+"""What a case gave: one object, from which every view and file is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from cnncli.checks.check import Check
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT = "cnncli.result/1"
+Role = Literal["input", "output", "gradient"]
+Status = Literal["done", "passed", "failed", "invalid", "skipped", "timeout", "crashed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorResult:
+    """One tensor of a result: its array and what is told of it."""
+
+    name: str
+    role: Role
+    array: NDArray[Any]
+    source: str | None
+    stored: str
+    """The type it was stored in, where it is an input; else the type it was computed in."""
+    min: float
+    max: float
+    mean: float
+    std: float
+    sum: float
+    nonfinite: int
+
+    @property
+    def dtype(self) -> str:
+        """The type it was computed with."""
+        return str(self.array.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why a case gave nothing, and the place that says so."""
+
+    message: str
+    where: str | None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one case gave."""
+
+    name: str
+    status: Status
+    file: str | None = None
+    layer: str | None = None
+    convention: str | None = None
+    params: dict[str, Any] | None = None
+    tensors: dict[str, TensorResult] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    error: Fault | None = None
+    seconds: float = 0.0
+    reproduce: str = ""
+
+
+def describe(
+    name: str, role: Role, array: NDArray[Any], source: str | None, stored: str
+) -> TensorResult:
+    """Return an array with its statistics, which count every element, finite or not."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        wide = array if array.dtype == np.float64 else array.astype(np.float64)
+        total = float(wide.sum()) if array.dtype.kind not in "iu" else float(array.sum())
+        return TensorResult(
+            name=name,
+            role=role,
+            array=array,
+            source=source,
+            stored=stored,
+            min=float(wide.min()),
+            max=float(wide.max()),
+            mean=float(wide.mean()),
+            std=float(wide.std()),
+            sum=total,
+            nonfinite=int(array.size - np.isfinite(wide).sum()),
+        )
