@@ -144,7 +144,7 @@ def _fill_in(name: str, shape: Shape, case: Case, streams: Streams) -> Made:
         kind = {tensor.name: tensor.left_out for tensor in case.layer.inputs}[name]
     source = Random(kind=kind, shape=shape, where="left out")
     return Made(
-        array=streams.draw(name, source, shape), source=f"{kind} (left out)", stored="float64"
+        array=streams.draw(name, source, shape), source=f"{kind} (default)", stored="float64"
     )
 
 

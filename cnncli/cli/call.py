@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Tolerance, parse_tolerance
 from cnncli.cases.case import Case
@@ -19,6 +19,9 @@ from cnncli.layers.base import Layer
 from cnncli.runs.memory import parse_size
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
+
+if TYPE_CHECKING:
+    from cnncli.report.tables import Values
 
 STDOUT = "-"
 
@@ -104,8 +107,11 @@ def build(entry: Entry, tolerance: Tolerance) -> Case:
     return entry.build(tolerance, reproduce=command_line())
 
 
-def deliver(results: Sequence[Result], output: Output) -> None:
-    """Write what was asked for: files first, then JSON or tables on standard output."""
+def deliver(results: Sequence[Result], output: Output, values: Values = "auto") -> None:
+    """Write what was asked for: files first, then JSON or tables on standard output.
+
+    `values` is how much of the tensors a table shows where no flag says so.
+    """
     if output.out is not None:
         _write_y(results[0], output.out)
     if output.save is not None:
@@ -121,8 +127,9 @@ def deliver(results: Sequence[Result], output: Output) -> None:
 
         console = make_console()
         if len(results) == 1:
-            shown = {None: "auto", True: "all", False: "none"}[output.values]
-            show_result(console, results[0], shown)  # type: ignore[arg-type]  # one of three words
+            if output.values is not None:
+                values = "all" if output.values else "none"
+            show_result(console, results[0], values)
         else:
             show_results(console, results)
 

@@ -8,12 +8,12 @@ from cnncli.layers.base import shape_text
 
 
 def number_text(value: float | int | None, *, full: bool) -> str:
-    """Return a number in six digits, or with `full` in all that it has."""
+    """Return a number in five digits, or with `full` in all that it has."""
     if value is None:
         return ""
     if isinstance(value, int):
         return str(value)
-    return repr(value) if full else f"{value:.6g}"
+    return repr(value) if full else f"{value:.5g}"
 
 
 def error_text(value: float | None) -> str:

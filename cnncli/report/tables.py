@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SMALL = 200
 """An output of no more elements is shown whole."""
 
+NUMERIC = ("min", "mean", "max", "max abs", "max rel", "seconds", "checks")
+FOLDING = ("", "case", "source", "worst")
+
 Values = Literal["auto", "all", "none"]
 STYLES = {
     "pass": "green",
@@ -44,8 +47,7 @@ def show_result(console: Console, result: Result, values: Values) -> None:
     if result.tensors:
         _print(console, _tensor_table(console, result))
         for tensor in result.tensors.values():
-            if tensor.role != "input":
-                _show_values(console, tensor, values)
+            _show_values(console, tensor, values)
     if result.checks:
         _print(console, check_table(console, result.checks))
     _say(console, ending(result), result.status)
@@ -166,10 +168,9 @@ def _worst_text(check: Check, full: bool) -> str:
 
 
 def _case_table(result: Result) -> Table:
-    table = _table("case", "")
-    table.add_row("name", _text(label(result)))
-    if result.layer is not None:
-        table.add_row("layer", result.layer)
+    table = _table(result.layer or "case", "")
+    if label(result) != result.layer:
+        table.add_row("name", _text(label(result)))
     for name, value in (result.params or {}).items():
         table.add_row(name, show(value))
     if "y" in result.tensors:
@@ -200,10 +201,11 @@ def _source_text(tensor: TensorResult) -> str:
 
 
 def _show_values(console: Console, tensor: TensorResult, values: Values) -> None:
-    if values == "none":
+    whole = values == "all" or tensor.array.size <= SMALL
+    if values == "none" or tensor.role == "input" or (tensor.role == "gradient" and not whole):
         return
     shape = shape_text(tensor.array.shape)
-    if values == "all" or tensor.array.size <= SMALL:
+    if whole:
         console.print(f"{tensor.name} {shape}", style="bold")
         console.print(_text(_array_text(console, tensor.array, whole=True, full=values == "all")))
     else:
@@ -230,10 +232,15 @@ def _table(*columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    numeric = {"min", "mean", "max", "max abs", "max rel", "seconds", "checks"}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        # Where a terminal is narrow, it is the texts that fold: a number in two lines misleads.
+        table.add_column(
+            column,
+            justify="right" if column in NUMERIC else "left",
+            no_wrap=column not in FOLDING,
+            overflow="fold",
+        )
     return table
 
 
