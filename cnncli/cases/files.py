@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from cnncli.cases.npydata import claim, dtype_name, held_bytes, raw_layout, read_numbers
 from cnncli.cases.npyheader import ByteStream, IsArchiveError, Layout, read_header
-from cnncli.cases.npzfile import keys_of, open_archive, open_entry, show_keys
+from cnncli.cases.npzfile import example_of, keys_of, open_archive, open_entry, show_keys
 from cnncli.cases.sizes import Shape, append_zeros, bytes_with_zeros, extended
 from cnncli.cases.sourcetext import kind_hint
 from cnncli.cases.sourcetypes import FileSource, NpyFile, NpzEntry, RawFile, StandardInput
@@ -155,11 +155,8 @@ def _judge(source: FileSource, stream: ByteStream, size: int | None) -> Layout:
         if not isinstance(source, NpyFile) or size is None:
             raise
         with open_archive(source.path, "") as archive:
-            keys = show_keys(archive)
-            first = (keys_of(archive) or ("KEY",))[0]
-        raise TensorError(
-            f"{error.message} ({keys}): name one, as in {source.written}:{first}"
-        ) from None
+            keys, example = show_keys(archive), example_of(archive, source.written)
+        raise TensorError(f"{error.message} ({keys}): name one, as in {example}") from None
     if size is not None and size - header != layout.stored_bytes:
         raise TensorError(f"{claim(layout)}, but {size - header} bytes follow its header")
     return layout

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.cases.node import Node, from_data
-from cnncli.errors import UsageError
+from cnncli.errors import CnncliError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.layers.parameters import Switch, parameters
 
@@ -81,21 +81,24 @@ def _named_arrays(text: str, layer: Layer, flag: str) -> dict[str, Node]:
     """Return the source of every array in a folder or .npz, by tensor name; raise UsageError."""
     path = Path(text)
     if path.is_dir():
-        found = {p.stem: str(p) for p in sorted(path.glob("*.npy"))}
-    elif path.suffix == ".npz":
+        found = {p.stem: {"npy": str(p)} for p in sorted(path.glob("*.npy"))}
+    elif path.suffix.lower() == ".npz":
         from cnncli.cases.files import npz_keys
 
-        found = {key: f"{text}:{key}" for key in npz_keys(path)}
+        try:
+            found = {key: {"npz": text, "key": key} for key in npz_keys(path)}
+        except CnncliError as error:
+            raise error.at(flag) from None
     elif path.exists():
         raise UsageError(f"{text} is neither a folder nor a .npz file", flag)
     else:
         raise UsageError(f"there is no folder or .npz file {text}", flag)
     if not found:
-        raise UsageError(f"{text} holds no array NAME.npy", flag)
+        raise UsageError(f"{text} holds no array", flag)
     for name in found:
         if name not in layer.tensor_names:
             known = ", ".join(layer.tensor_names)
             raise UsageError(
                 f"{text} holds {name}, which is no tensor of {layer.name}: {known}", flag
             )
-    return {name: Node(source, f"{flag} {source}") for name, source in found.items()}
+    return {name: from_data(source, f"{flag} {text}") for name, source in found.items()}

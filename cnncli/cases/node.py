@@ -94,7 +94,8 @@ class Node:
         """Return the text, one of `known`; raise ConfigError with the nearest otherwise."""
         choices = list(known)
         if self.value not in choices:
-            raise self.fail(f"{what} must be one of {', '.join(choices)}, not {self.kind()}")
+            hint = nearest(self.value, choices) if isinstance(self.value, str) else ""
+            raise self.fail(f"{what} must be one of {', '.join(choices)}, not {self.kind()}{hint}")
         return str(self.value)
 
     def kind(self) -> str:

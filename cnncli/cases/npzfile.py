@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import zipfile
 import zlib
@@ -47,7 +48,12 @@ def open_archive(path: Path, as_npy: str) -> Iterator[zipfile.ZipFile]:
             with zipfile.ZipFile(file) as archive:
                 yield archive
         except _BROKEN as error:
-            raise TensorError(f"this is not a sound .npz: {error}") from None
+            reason = str(error) or "it ends too soon"
+            raise TensorError(f"this is not a sound .npz: {reason}") from None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise TensorError("this is not a sound .npz: it points outside of itself") from None
 
 
 def keys_of(archive: zipfile.ZipFile) -> tuple[str, ...]:
@@ -58,9 +64,14 @@ def keys_of(archive: zipfile.ZipFile) -> tuple[str, ...]:
 def show_keys(archive: zipfile.ZipFile) -> str:
     """Return the keys as a message lists them."""
     keys = keys_of(archive)
-    shown = [key if key.isprintable() else repr(key) for key in keys[:_SHOWN]]
+    shown = [_printable(key) for key in keys[:_SHOWN]]
     more = [f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
     return ", ".join(shown + more) or "nothing"
+
+
+def example_of(archive: zipfile.ZipFile, written: str) -> str:
+    """Return how to name the first array, `batch.npz:images`."""
+    return f"{written}:{_printable((keys_of(archive) or ('KEY',))[0])}"
 
 
 @contextmanager
@@ -75,14 +86,14 @@ def open_entry(
     """
     names = archive.namelist()
     if key is None:
-        first = (keys_of(archive) or ("KEY",))[0]
         raise TensorError(
-            f"this holds several arrays ({show_keys(archive)}): name one, as in {written}:{first}"
+            f"this holds several arrays ({show_keys(archive)}): name one, "
+            f"as in {example_of(archive, written)}"
         )
     name = key if key in names else f"{key}.npy"
     if name not in names:
         raise TensorError(
-            f"there is no array {key!r} in it{nearest(key, keys_of(archive))}; "
+            f"there is no array {key!r} in it{nearest(key, map(_printable, keys_of(archive)))}; "
             f"it holds {show_keys(archive)}"
         )
     if names.count(name) > 1:
@@ -102,6 +113,10 @@ def open_entry(
         )
     with archive.open(info) as stream:
         yield cast(ByteStream, stream), info.file_size
+
+
+def _printable(key: str) -> str:
+    return key if key.isprintable() else repr(key)
 
 
 def _length(archive: zipfile.ZipFile) -> int:

@@ -488,6 +488,22 @@ def test_encrypted_entry(tmp_path: Path) -> None:
     assert "'x.npy' in it is encrypted" in fault("a.npz:x", tmp_path)
 
 
+def test_a_zip_that_points_outside_of_itself(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.ones(3))
+    raw = bytearray((tmp_path / "a.npz").read_bytes())
+    end = raw.index(b"PK\5\6")
+    raw[end + 16 : end + 20] = b"\xff\xff\xff\x7f"  # Where the directory begins.
+    (tmp_path / "a.npz").write_bytes(raw)
+    assert "not a sound .npz: it points outside" in fault("a.npz:x", tmp_path)
+
+
+def test_keys_cannot_break_a_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a\n\x1b[31m.npy", saved(np.ones(1)))
+    for text in ("a.npz", "a.npz:b", "a.npz:a"):
+        assert fault(text, tmp_path).isprintable()
+
+
 def test_many_keys_are_cut_short(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **{f"k{i}": np.ones(1) for i in range(30)})  # type: ignore[arg-type]
     assert fault("a.npz:zz", tmp_path).endswith("k18, k19, and 10 more")
@@ -525,6 +541,18 @@ def test_a_pipe_is_read_once() -> None:
         opened.load()
     with pytest.raises(TensorError, match="standard input: there is nothing in it"):
         StoredTensor(STDIN, stream)
+
+
+def test_a_pipe_may_give_its_bytes_in_parts() -> None:
+    class Dribble(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(3, size or 0))
+
+        def readinto(self, buffer: Any, /) -> int:
+            return super().readinto(memoryview(buffer)[:5])
+
+    array = sample("int32")
+    assert np.array_equal(loaded(StoredTensor(STDIN, Dribble(saved(array)))), array)
 
 
 def test_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -596,8 +624,11 @@ def survives(data: Data, folder: Path, standard_input: BinaryIO | None = None) -
         with StoredTensor(source, standard_input) as opened:
             if opened.stored.held_bytes < 1 << 26:
                 loaded(opened)
-    except TensorError:
-        pass
+    except TensorError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert message.isprintable()
 
 
 HEADERS = st.one_of(

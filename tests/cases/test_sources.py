@@ -181,6 +181,7 @@ def test_values(
     ("text", "place", "message"),
     [
         ("values: [[1, 2], [3]]", "1:18", "has 1 items, the one before it 2"),
+        ("values: [[1], [2, 3]]", "1:15", "has 2 items, the one before it 1"),
         ("values: [[1, 2], 3]", "1:18", "3 where a list of 2 stands"),
         ("values: [1, [2]]", "1:13", "a list where a number stands"),
         ("values: [[[1], [2]], [[1], 2]]", "1:28", "2 where a list of 1 stands"),
@@ -250,6 +251,7 @@ def test_bad_yaml_names_the_place(text: str, place: str, message: str) -> None:
         ("normal:00", "has 0"),
         ("normal:" + "9" * 31, "is not a shape"),
         ("normal:4294967296x4294967296", "more numbers than any memory"),
+        ("normal:1152921504606846976x2", "more numbers than any memory"),
         ("normal:" + "x".join("1" * 33), "at most 32 axes, but this one has 33"),
         ("normal:images", "'images' is not a shape"),
         ("ones:2x3,loc=1", "ones has no option 'loc'; it takes no options"),
