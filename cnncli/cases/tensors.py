@@ -190,7 +190,11 @@ def needed_bytes(ingredients: Ingredients, plan: Plan, *, backward: bool) -> int
         results += itemsize * sum(math.prod(shape) for shape in plan.gradients.values())
     workspace = case.layer.workspace_bytes(plan, itemsize, backward)
     # A comparison holds a few float64 arrays of the size of what it compares.
-    compared = [6 * 8 * math.prod(r.stored.shape) for r in ingredients.references.values()]
+    shapes_compared = [r.stored.shape for r in ingredients.references.values()]
+    for assertion in (a for assertions in case.expect.values() for a in assertions):
+        if isinstance(assertion.source, Random | Values):
+            shapes_compared.append(_shape_of(assertion.source) or ())
+    compared = [6 * 8 * math.prod(shape) for shape in shapes_compared]
     held = [reference.stored.held_bytes for reference in ingredients.references.values()]
     workspace += max(compared, default=0) + max(held, default=0)
     return sum(loading) + kept + 2 * max(drawn, default=0) + sum(drawn) + results + workspace

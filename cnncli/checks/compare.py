@@ -58,13 +58,13 @@ def compare(
 
     assert got.shape == expected.shape
     with np.errstate(all="ignore"):
-        same = got == expected
-        if equal_nan:
-            same |= np.isnan(got) & np.isnan(expected)
         wide = np.promote_types(np.promote_types(got.dtype, expected.dtype), np.float64)
         if got.dtype.kind in "iu" or expected.dtype.kind in "iu":
             wide = np.dtype(np.longdouble)  # holds 64-bit whole numbers exactly
         a, b = got.astype(wide), expected.astype(wide)
+        same = np.asarray(a == b)
+        if equal_nan:
+            same |= np.isnan(a) & np.isnan(b)
         error = np.asarray(np.abs(a - b))
         error[same] = 0
         allowed = atol + rtol * np.abs(b)

@@ -39,6 +39,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cases.probes import probe_entries
     from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
     from cnncli.cli.status import exit_status
+    from cnncli.errors import UsageError
     from cnncli.layers.parameters import parameters
     from cnncli.runs.one import run_case
 
@@ -51,6 +52,8 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     entry, tolerance = layer_entry(layer, values, gradcheck=check)
     entries = [entry]
     if entry.file is None and "tensors" not in entry.entries:
+        if output.out is not None:
+            raise UsageError("writes one y, but the probes are several cases", "--out")
         entries = probe_entries(layer, entry.entries)
     results = [run_case(build(entry, tolerance), options) for entry in entries]
     deliver(results, output, values="none")

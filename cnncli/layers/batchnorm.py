@@ -135,8 +135,11 @@ class BatchNorm(Layer):
             if plan.params["running_variance"] == "unbiased":
                 count = tensors["x"].size // tensors["x"].shape[1]
                 var = var * (count / (count - 1))
-            outputs["new_running_mean"] = old * tensors["running_mean"] + new * mean
-            outputs["new_running_var"] = old * tensors["running_var"] + new * var
+            # The kernel keeps statistics in float64; what leaves the layer has its precision.
+            for name, value in (("mean", mean), ("var", var)):
+                running = tensors[f"running_{name}"]
+                updated = old * running + new * value
+                outputs[f"new_running_{name}"] = updated.astype(running.dtype, copy=False)
         return outputs
 
     def _normalize(self, plan: Plan, tensors: Tensors, mean: Array, var: Array) -> Array:
