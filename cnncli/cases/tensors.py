@@ -101,7 +101,8 @@ def _shape_of(source: Source) -> Shape | None:
 
 def request_for(case: Case, shapes: Mapping[str, Shape]) -> Request:
     """Return what the layer's shape rule judges."""
-    return Request(params=case.params, given=case.given, shapes=shapes)
+    places = {name: source.where for name, source in case.sources.items()}
+    return Request(params=case.params, given=case.given, tensors=places, shapes=shapes)
 
 
 def make_tensors(ingredients: Ingredients, plan: Plan, *, backward: bool) -> dict[str, Made]:

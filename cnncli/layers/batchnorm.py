@@ -70,10 +70,12 @@ class BatchNorm(Layer):
         inputs = {"x": x}
         for name in ("gamma", "beta"):
             inputs[name] = request.agree(name, channel, "one number a channel of x")
-        running = [name for name in _RUNNING if name in request.shapes]
+        running = [name for name in _RUNNING if name in request.tensors]
         if len(running) == 1:
             (missing,) = set(_RUNNING) - set(running)
-            raise GeometryError(f"{running[0]} is given without {missing}: give both or neither")
+            raise request.misfit(
+                running[0], f"{running[0]} is given without {missing}: give both or neither"
+            )
         for name in running:
             inputs[name] = request.agree(name, channel, "one number a channel of x")
         training = request.params.training
