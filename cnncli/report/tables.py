@@ -170,6 +170,10 @@ def _case_table(result: Result) -> Table:
     table.add_row("name", _text(label(result)))
     if result.layer is not None:
         table.add_row("layer", result.layer)
+    if result.convention is not None:
+        table.add_row("convention", result.convention)
+    if result.layout not in (None, "nchw"):
+        table.add_row("layout", result.layout)
     for name, value in (result.params or {}).items():
         table.add_row(name, show(value))
     if "y" in result.tensors:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cnncli.cases.assertions import CHANNEL_STATISTICS
 from cnncli.cases.case import Case
+from cnncli.cases.layout import outward, to_inside, to_outside
 from cnncli.cases.tensors import (
     Ingredients,
     Made,
@@ -14,13 +16,13 @@ from cnncli.cases.tensors import (
     make_tensors,
     needed_bytes,
     open_ingredients,
-    request_for,
+    plan_for,
 )
 from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
 from cnncli.layers.base import Plan
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.result import Fault, Result, Status, TensorResult, describe
+from cnncli.runs.result import Fault, Result, Role, Status, TensorResult, describe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +52,8 @@ def run_case(case: Case, options: RunOptions) -> Result:
         name=case.name,
         file=case.file,
         layer=case.layer.name,
+        convention=case.settings.convention,
+        layout=case.settings.layout,
         params=plan.params,
         status=_status(checks),
         tensors=tensors,
@@ -81,7 +85,7 @@ def plan_case(case: Case, options: RunOptions) -> PlannedCase:
 def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     """Return the plan of a case and the memory that it needs, both judged."""
     case = ingredients.case
-    plan = case.layer.plan(request_for(case, ingredients.shapes))
+    plan = plan_for(case, ingredients.shapes)
     _judge_expected_names(case, plan)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
     judge_memory(needed, options.max_memory)
@@ -114,14 +118,18 @@ def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, Tenso
     case.layer.judge_values(plan, arrays)
     outputs = case.layer.forward(plan, arrays)
     gradients = case.layer.backward(plan, arrays) if case.wants_backward else {}
-    tensors = {
-        name: describe(name, "input", tensor.array, tensor.source, tensor.stored)
-        for name, tensor in made.items()
-    }
+    tensors = {}
+
+    def add(name: str, role: Role, array: NDArray[Any], source: str | None, stored: str) -> None:
+        outside = to_outside(case.settings.layout, name, array)
+        tensors[name] = describe(name, role, outside, source, stored)
+
+    for name, tensor in made.items():
+        add(name, "input", tensor.array, tensor.source, tensor.stored)
     for name, array in outputs.items():
-        tensors[name] = describe(name, "output", array, None, str(array.dtype))
+        add(name, "output", array, None, str(array.dtype))
     for name, array in gradients.items():
-        tensors[name] = describe(name, "gradient", array, None, str(array.dtype))
+        add(name, "gradient", array, None, str(array.dtype))
     return {name: tensors[name] for name in case.layer.tensor_names if name in tensors}
 
 
@@ -141,6 +149,7 @@ def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult
     from cnncli.checks.expect import check_assertion
 
     case = ingredients.case
+    layout = case.settings.layout
     checks: list[Check] = []
     judged: dict[str, tuple[NDArray[Any], str]] = {}
     for name, assertions in case.expect.items():
@@ -151,19 +160,30 @@ def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult
                 shape = tensor.array.shape
                 reference, stored = load_reference(ingredients, assertion.source, name, shape)
                 if assertion.kind == "npy" and _is_gradchecked(case, name):
-                    judged[name] = (reference, stored)
+                    judged[name] = (to_inside(layout, name, reference), stored)
                     continue
-            checks.append(
-                check_assertion(assertion, name, tensor.array, tensor.stored, reference, stored)
-            )
+            array = tensor.array
+            if assertion.kind in CHANNEL_STATISTICS:
+                array = to_inside(layout, name, array)
+            checks.append(check_assertion(assertion, name, array, tensor.stored, reference, stored))
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
 
-        arrays = {name: tensor.array for name, tensor in tensors.items()}
-        checks += check_gradients(
+        arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
+        found = check_gradients(
             case.layer, plan, arrays, judged, case.gradcheck, case.settings.seed
         )
+        checks += [_placed_outside(check, layout) for check in found]
     return checks
+
+
+def _placed_outside(check: Check, layout: str) -> Check:
+    """Return a check made on NCHW arrays with its worst place as the layout has it."""
+    if check.worst is None or layout == "nchw":
+        return check
+    axes = outward(layout, check.tensor, len(check.worst.index))
+    index = tuple(check.worst.index[axis] for axis in axes)
+    return replace(check, worst=replace(check.worst, index=index))
 
 
 def _is_gradchecked(case: Case, name: str) -> bool:

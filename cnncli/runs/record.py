@@ -21,7 +21,7 @@ def record(result: Result, *, values: bool = False) -> dict[str, Any]:
     """
     data: dict[str, Any] = {"format": FORMAT, "name": result.name, "file": result.file}
     data |= {"layer": result.layer, "status": result.status, "convention": result.convention}
-    data["params"] = result.params
+    data |= {"layout": result.layout, "params": result.params}
     if result.tensors:
         data["tensors"] = {name: _tensor(t, values) for name, t in result.tensors.items()}
     if result.tensors or result.checks:

@@ -58,6 +58,8 @@ class Result:
     file: str | None = None
     layer: str | None = None
     convention: str | None = None
+    layout: str | None = None
+    """The order of the axes of `tensors`; `params` name axes and need none."""
     params: dict[str, Any] | None = None
     tensors: dict[str, TensorResult] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
