@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from cnncli.cases.against import Against, parse_against
 from cnncli.cases.assertions import Assertion, Tolerance, parse_expectations
 from cnncli.cases.layout import LAYOUTS
 from cnncli.cases.node import Node, refuse_unknown
@@ -119,6 +120,9 @@ class Case:
     settings: Settings
     expect: dict[str, list[Assertion]] = field(default_factory=dict)
     gradcheck: GradcheckOptions | None = None
+    against: tuple[Against, ...] = ()
+    tolerance: Tolerance = Tolerance()
+    """What the command line gives for every comparison."""
     reproduce: str = ""
 
     @property
@@ -132,7 +136,7 @@ class Case:
 
 
 SETTING_KEYS = tuple(f.name for f in fields(Settings))
-CASE_KEYS = ("name", "layer", "params", "tensors", *SETTING_KEYS, "expect", "gradcheck")
+CASE_KEYS = ("name", "layer", "params", "tensors", *SETTING_KEYS, "expect", "gradcheck", "against")
 MERGED_KEYS = ("params", "tensors", "expect")
 
 
@@ -165,6 +169,8 @@ def build_case(
         settings=settings,
         expect=expect,
         gradcheck=_read_gradcheck(entries, layer),
+        against=parse_against(entries["against"]) if "against" in entries else (),
+        tolerance=overrides or Tolerance(),
         reproduce=reproduce,
     )
     if not case.wants_backward:

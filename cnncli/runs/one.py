@@ -22,7 +22,8 @@ from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
 from cnncli.layers.base import Plan
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.result import Fault, Result, Role, Status, TensorResult, describe
+from cnncli.runs.result import Fault, Result, Role, TensorResult, describe
+from cnncli.runs.split import skip_reason, status_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
     started = time.perf_counter()
     try:
         with np.errstate(all="ignore"):
-            plan, tensors, checks = _compute(case, options)
+            plan, tensors, checks, theirs = _compute(case, options)
     except CnncliError as error:
         raise error.at(case.where) from None
     except MemoryError:
@@ -55,7 +56,9 @@ def run_case(case: Case, options: RunOptions) -> Result:
         convention=case.settings.convention,
         layout=case.settings.layout,
         params=plan.params,
-        status=_status(checks),
+        status=status_of(checks),
+        error=skip_reason(checks),
+        theirs=theirs,
         tensors=tensors,
         checks=checks,
         seconds=time.perf_counter() - started,
@@ -87,6 +90,11 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     case = ingredients.case
     plan = plan_for(case, ingredients.shapes)
     _judge_expected_names(case, plan)
+    if case.against:
+        from cnncli.implementations.table import judge_name
+
+        for asked in case.against:
+            judge_name(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
     judge_memory(needed, options.max_memory)
     return plan, needed
@@ -98,18 +106,16 @@ def invalid(error: CnncliError, *, name: str, file: str | None, reproduce: str) 
     return Result(name=name, file=file, status="invalid", error=fault, reproduce=reproduce)
 
 
-def _status(checks: list[Check]) -> Status:
-    if not checks:
-        return "done"
-    return "failed" if any(check.fails_case for check in checks) else "passed"
-
-
-def _compute(case: Case, options: RunOptions) -> tuple[Plan, dict[str, TensorResult], list[Check]]:
+def _compute(
+    case: Case, options: RunOptions
+) -> tuple[Plan, dict[str, TensorResult], list[Check], dict[str, dict[str, TensorResult]]]:
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
-        return plan, tensors, _check(ingredients, plan, tensors)
+        checks = _check(ingredients, plan, tensors)
+        found, theirs = _check_against(case, plan, tensors)
+        return plan, tensors, checks + found, theirs
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:
@@ -175,6 +181,45 @@ def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult
         )
         checks += [_placed_outside(check, layout) for check in found]
     return checks
+
+
+def _check_against(
+    case: Case, plan: Plan, tensors: dict[str, TensorResult]
+) -> tuple[list[Check], dict[str, dict[str, TensorResult]]]:
+    """Return the verdicts of every implementation that the case names, and what each computed."""
+    if not case.against:
+        return [], {}
+    from cnncli.checks.against import check_against
+    from cnncli.implementations.base import Task
+    from cnncli.implementations.table import resolve
+
+    layout = case.settings.layout
+    arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
+    given = {name: array for name, array in arrays.items() if name in plan.inputs or name == "dy"}
+    checks: list[Check] = []
+    theirs: dict[str, dict[str, TensorResult]] = {}
+    for asked in case.against:
+        task = Task(
+            layer=case.layer,
+            plan=plan,
+            # Copies, since whatever computes may write into what it is given.
+            tensors={name: array.copy() for name, array in given.items()},
+            backward=case.wants_backward,
+            convention=case.settings.convention,
+        )
+        judged = check_against(resolve(asked.text, asked.where), task, arrays, case.tolerance)
+        checks += [_placed_outside(check, layout) for check in judged.checks]
+        theirs[judged.label] = {
+            name: describe(
+                name,
+                tensors[name].role,
+                to_outside(layout, name, array),
+                judged.label,
+                str(array.dtype),
+            )
+            for name, array in judged.tensors.items()
+        }
+    return checks, theirs
 
 
 def _placed_outside(check: Check, layout: str) -> Check:

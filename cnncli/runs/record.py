@@ -72,7 +72,7 @@ def _check(check: Check) -> dict[str, Any]:
         if getattr(check, field.name) is not None and field.name != "worst"
     }
     if check.worst is not None:
-        judged, by = ("got", "expected") if check.check == "expect" else ("analytic", "numeric")
+        judged, by = ("analytic", "numeric") if check.check == "gradcheck" else ("got", "expected")
         data["worst"] = {
             "index": list(check.worst.index),
             judged: check.worst.got,
