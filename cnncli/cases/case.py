@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from cnncli.cases.against import Against, parse_against
 from cnncli.cases.assertions import Assertion, Tolerance, parse_expectations
+from cnncli.cases.layout import LAYOUTS
 from cnncli.cases.node import Node, refuse_unknown
 from cnncli.cases.sources import Source, parse_source
 from cnncli.errors import CnncliError, ConfigError
 from cnncli.layers.base import Layer
-from cnncli.layers.parameters import Choice, Kind, Real, Switch, Whole, parameters
+from cnncli.layers.parameters import CONVENTIONS, Choice, Kind, Real, Switch, Whole, parameters
 from cnncli.layers.parameters import parameter as p
 from cnncli.layers.table import LAYERS
 
@@ -57,6 +59,17 @@ class Settings:
         "Precision of the computation.",
         default=None,
         shown_default="float64; max pooling and pad keep x's own",
+    )
+    convention: str = p(
+        Choice(choices=CONVENTIONS),
+        "Whose defaults and meanings hold where libraries differ.",
+        default="torch",
+    )
+    layout: str = p(
+        Choice(choices=LAYOUTS),
+        "Order of the axes of what is read, shown and written; nhwc: x (N, H, W, C), "
+        "w (KH, KW, C/groups, F).",
+        default="nchw",
     )
     backward: bool | None = p(
         Switch(),
@@ -109,6 +122,9 @@ class Case:
     settings: Settings
     expect: dict[str, list[Assertion]] = field(default_factory=dict)
     gradcheck: GradcheckOptions | None = None
+    against: tuple[Against, ...] = ()
+    tolerance: Tolerance = Tolerance()
+    """What the command line gives for every comparison."""
     reproduce: str = ""
 
     @property
@@ -122,7 +138,7 @@ class Case:
 
 
 SETTING_KEYS = tuple(f.name for f in fields(Settings))
-CASE_KEYS = ("name", "layer", "params", "tensors", *SETTING_KEYS, "expect", "gradcheck")
+CASE_KEYS = ("name", "layer", "params", "tensors", *SETTING_KEYS, "expect", "gradcheck", "against")
 MERGED_KEYS = ("params", "tensors", "expect")
 
 
@@ -141,8 +157,8 @@ def build_case(
     """
     refuse_unknown(entries, CASE_KEYS, "a case")
     layer = read_layer(entries, where)
-    params, given = _read_params(entries, layer, where)
     settings = read_declared(Settings, entries, SETTING_KEYS)
+    params, given = _read_params(entries, layer, where, settings.convention)
     expect = _read_expect(entries, layer, overrides or Tolerance())
     case = Case(
         name=name,
@@ -155,6 +171,8 @@ def build_case(
         settings=settings,
         expect=expect,
         gradcheck=_read_gradcheck(entries, layer),
+        against=parse_against(entries["against"]) if "against" in entries else (),
+        tolerance=overrides or Tolerance(),
         reproduce=reproduce,
     )
     if not case.wants_backward:
@@ -192,7 +210,7 @@ def parse_value(kind: Kind, node: Node, name: str) -> Any:
 
 
 def _read_params(
-    entries: Mapping[str, Node], layer: Layer, where: str
+    entries: Mapping[str, Node], layer: Layer, where: str, convention: str
 ) -> tuple[Any, dict[str, str]]:
     written = entries["params"].mapping("params") if "params" in entries else {}
     declared = parameters(layer.Params)
@@ -208,7 +226,7 @@ def _read_params(
                 place,
             )
         else:
-            values[param.name] = param.default
+            values[param.name] = param.default_for(convention)
     return layer.Params(**values), {name: written[name].where for name in written}
 
 

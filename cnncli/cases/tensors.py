@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.case import Case
 from cnncli.cases.draws import Streams, make_values
 from cnncli.cases.files import StoredTensor
+from cnncli.cases.layout import shape_inside, shape_outside, to_inside
 from cnncli.cases.sources import FileSource, Random, Source, Values, refuse_shared_standard_input
-from cnncli.errors import CnncliError
-from cnncli.layers.base import Plan, Request, Shape
+from cnncli.errors import CnncliError, GeometryError
+from cnncli.layers.base import Plan, Request, Shape, shape_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,13 +63,15 @@ def open_ingredients(case: Case) -> Iterator[Ingredients]:
     try:
         for name, source in case.sources.items():
             with naming(name, source):
+                shape: Shape | None
                 if isinstance(source, FileSource):
                     ingredients.opened[name] = StoredTensor(source)
-                    ingredients.shapes[name] = ingredients.opened[name].stored.shape
+                    shape = ingredients.opened[name].stored.shape
                 else:
                     shape = _shape_of(source)
-                    if shape is not None:
-                        ingredients.shapes[name] = shape
+                if shape is not None:
+                    layout = case.settings.layout
+                    ingredients.shapes[name] = shape_inside(layout, name, shape)
         for name, source in references:
             if isinstance(source, FileSource):
                 with naming(name, source):
@@ -99,10 +102,39 @@ def _shape_of(source: Source) -> Shape | None:
     return source.zero_extend or source.shape
 
 
+def plan_for(case: Case, shapes: Mapping[str, Shape]) -> Plan:
+    """Return the layer's plan for shapes NCHW; raise GeometryError, with a hint where NHWC fits."""
+    try:
+        return case.layer.plan(request_for(case, shapes))
+    except GeometryError as error:
+        if case.settings.layout == "nchw":
+            error.message += _layout_hint(case, shapes)
+        raise
+
+
+def _layout_hint(case: Case, shapes: Mapping[str, Shape]) -> str:
+    """Return a hint where the shapes, read as NHWC, fit; nothing where they do not."""
+    read = {name: shape_inside("nhwc", name, shape) for name, shape in shapes.items()}
+    if read == shapes:
+        return ""
+    try:
+        case.layer.plan(request_for(case, read))
+    except CnncliError:
+        return ""
+    shown = ", ".join(f"{n} {shape_text(s)}" for n, s in read.items() if s != shapes[n])
+    return f"; with --layout nhwc these shapes fit: {shown} as NCHW"
+
+
 def request_for(case: Case, shapes: Mapping[str, Shape]) -> Request:
     """Return what the layer's shape rule judges."""
     places = {name: source.where for name, source in case.sources.items()}
-    return Request(params=case.params, given=case.given, tensors=places, shapes=shapes)
+    return Request(
+        params=case.params,
+        given=case.given,
+        tensors=places,
+        shapes=shapes,
+        convention=case.settings.convention,
+    )
 
 
 def make_tensors(ingredients: Ingredients, plan: Plan, *, backward: bool) -> dict[str, Made]:
@@ -113,18 +145,18 @@ def make_tensors(ingredients: Ingredients, plan: Plan, *, backward: bool) -> dic
     case = ingredients.case
     streams = Streams(case.settings.rng, case.settings.seed)
     shapes = dict(plan.inputs) | ({UPSTREAM: plan.upstream} if backward else {})
+    layout = case.settings.layout
+    outside = {name: shape_outside(layout, name, shape) for name, shape in shapes.items()}
     made: dict[str, Made] = {}
     for name, source in case.sources.items():
         if name in shapes:
             with naming(name, source):
-                made[name] = _make(name, source, shapes[name], ingredients, streams)
-    for name, shape in shapes.items():
+                made[name] = _make(name, source, outside[name], ingredients, streams)
+    for name, shape in outside.items():
         if name not in made:
             made[name] = _fill_in(name, shape, case, streams)
     keeps = case.layer.keeps_dtype(plan)
-    return {
-        name: _cast(made[name], case.settings.dtype, keep=keeps and name == "x") for name in shapes
-    }
+    return {name: _cast(made[name], name, case, keep=keeps and name == "x") for name in shapes}
 
 
 def _make(
@@ -149,14 +181,13 @@ def _fill_in(name: str, shape: Shape, case: Case, streams: Streams) -> Made:
     )
 
 
-def _cast(made: Made, dtype: str | None, *, keep: bool) -> Made:
-    """Return the tensor in the precision of the computation."""
-    if dtype is None and keep:
-        return made
-    wanted = dtype or "float64"
-    if made.array.dtype == wanted:
-        return made
-    return Made(array=made.array.astype(wanted), source=made.source, stored=made.stored)
+def _cast(made: Made, name: str, case: Case, *, keep: bool) -> Made:
+    """Return the tensor as NCHW, in the precision of the computation."""
+    dtype = case.settings.dtype
+    array = to_inside(case.settings.layout, name, made.array)
+    if dtype is not None or not keep:
+        array = array.astype(dtype or "float64", copy=False)
+    return Made(array=array, source=made.source, stored=made.stored)
 
 
 def load_reference(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Verdict = Literal["pass", "fail", "kink", "vacuous"]
+Verdict = Literal["pass", "fail", "kink", "vacuous", "skipped"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,14 @@ class Check:
     `note` says in words what the numbers cannot.
     """
 
-    check: Literal["expect", "gradcheck"]
+    check: Literal["expect", "gradcheck", "against"]
     tensor: str
     verdict: Verdict
     assertion: str | None = None
     subject: Literal["ours", "expected"] | None = None
+    implementation: str | None = None
+    reason: str | None = None
+    """Why an `against` failed, in the words that results have for it, or was skipped."""
     method: str | None = None
     step: float | None = None
     evaluations: int | None = None

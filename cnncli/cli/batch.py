@@ -13,13 +13,14 @@ from typing import TextIO
 from cnncli.cases.case import read_layer
 from cnncli.cases.config import Entry, find_configs, read_entries
 from cnncli.cases.flags import expectations_from
-from cnncli.cases.node import Node
+from cnncli.cases.node import Node, from_data
 from cnncli.cli.status import BAD_INPUT, PASSED, exit_status
 from cnncli.errors import CnncliError, UsageError
 from cnncli.runs.many import run_entries
 from cnncli.runs.one import RunOptions
 from cnncli.runs.record import record_text
 from cnncli.runs.result import Result
+from cnncli.runs.split import by_implementation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class BatchOutput:
     results: str | None
     save: str | None
     expect: str | None
+    against: list[str] | None = None
 
 
 def select(paths: list[str], match: str | None) -> list[Entry]:
@@ -72,15 +74,16 @@ def run_batch(
     results: list[Result] = []
     with _results_file(output.results) as stream:
         for result in run_entries(
-            entries, options, fail_fast=fail_fast, prepare=_expecting(output.expect)
+            entries, options, fail_fast=fail_fast, prepare=_preparing(output)
         ):
-            _deliver_one(result, output, stream)
-            results.append(result)
+            for part in by_implementation(result):
+                _deliver_one(part, output, stream)
+                results.append(part)
     if not output.json and not output.quiet:
         from cnncli.report.console import make_console
         from cnncli.report.tables import show_result, show_results
 
-        if len(results) == 1 and results[0].error is None:
+        if len(results) == 1 and results[0].tensors:
             show_result(make_console(), results[0], "auto")
         else:
             show_results(make_console(), results)
@@ -102,8 +105,9 @@ def _refuse_shared_folders(entries: list[Entry]) -> None:
 
 def _deliver_one(result: Result, output: BatchOutput, stream: TextIO | None) -> None:
     if result.error is not None:
-        print(f"error: {result.error}", file=sys.stderr)
-    if output.save is not None and result.error is None:
+        word = "note" if result.status == "skipped" else "error"
+        print(f"{word}: {result.error}", file=sys.stderr)
+    if output.save is not None and result.tensors:
         from cnncli.runs.files import save_result
 
         save_result(result, Path(output.save) / result.name)
@@ -129,14 +133,18 @@ def _results_file(name: str | None) -> Iterator[TextIO | None]:
         yield stream
 
 
-def _expecting(folder: str | None) -> Callable[[Entry], Entry] | None:
-    """Return what adds to a case that its tensors equal those in DIR/CASE."""
-    if folder is None:
+def _preparing(output: BatchOutput) -> Callable[[Entry], Entry] | None:
+    """Return what adds to a case that its tensors equal those in DIR/CASE, and who judges it."""
+    if output.expect is None and not output.against:
         return None
 
     def prepare(entry: Entry) -> Entry:
-        layer = read_layer(entry.entries, entry.where)
-        expected = expectations_from([str(Path(folder) / entry.name)], layer)
-        return entry.with_flags({"expect": Node(expected, "--expect")})
+        if output.expect is not None:
+            layer = read_layer(entry.entries, entry.where)
+            expected = expectations_from([str(Path(output.expect) / entry.name)], layer)
+            entry = entry.with_flags({"expect": Node(expected, "--expect")})
+        if output.against:
+            entry = entry.with_flags({"against": from_data(output.against, "--against")})
+        return entry
 
     return prepare

@@ -130,8 +130,9 @@ def deliver(results: Sequence[Result], output: Output, values: Values = "auto") 
         _save(results, Path(output.save))
     if output.json:
         from cnncli.runs.record import record_text
+        from cnncli.runs.split import by_implementation
 
-        for result in results:
+        for result in (part for whole in results for part in by_implementation(whole)):
             print(record_text(result, values=bool(output.values)))
     elif not output.silent:
         from cnncli.report.console import make_console

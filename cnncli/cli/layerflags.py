@@ -75,10 +75,22 @@ def _judging_flags() -> list[Flag]:
             "[NAME=]SOURCE|DIR",
             many=True,
         ),
+        against_flag(),
         text_flag("rtol", "Relative tolerance. [default: by the least precise type]", JUDGING, "X"),
         text_flag("atol", "Absolute tolerance. [default: by the least precise type]", JUDGING, "X"),
         switch_flag("equal_nan", "A NaN equals a NaN.", JUDGING),
     ]
+
+
+def against_flag() -> Flag:
+    """Return the flag that names who else computes the case."""
+    return text_flag(
+        "against",
+        "Judge by what NAME computes: torch, tensorflow, onnxruntime or loops; repeatable.",
+        JUDGING,
+        "NAME",
+        many=True,
+    )
 
 
 def output_flags() -> list[Flag]:

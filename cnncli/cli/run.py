@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
-from cnncli.cli.layerflags import OUTPUT, memory_flag
+from cnncli.cli.layerflags import OUTPUT, against_flag, memory_flag
 
 SELECTION = "Selection"
 
@@ -18,6 +18,7 @@ def run_flags() -> list[Flag]:
         text_flag("match", "Run the cases whose name holds TEXT.", SELECTION, "TEXT"),
         switch_flag("list", "Show what would run, and all errors; run nothing.", SELECTION),
         switch_flag("fail_fast", "Stop after the first case that is not well.", SELECTION),
+        against_flag(),
         memory_flag(),
         text_flag("results", "Write a line of JSON a case, as each ends.", OUTPUT, "FILE.jsonl"),
         text_flag(
@@ -70,5 +71,6 @@ def _run(values: dict[str, Any]) -> None:
         results=values["results"],
         save=values["save"],
         expect=values["expect"],
+        against=values["against"],
     )
     raise typer.Exit(run_batch(entries, options, output, fail_fast=bool(values["fail_fast"])))

@@ -58,12 +58,13 @@ def show_results(console: Console, results: Sequence[Result]) -> None:
     table = _table("case", "layer", "y", "checks", "seconds", "status")
     for result in results:
         y = result.tensors.get("y")
-        passed = sum(not check.fails_case for check in result.checks)
+        judged = [check for check in result.checks if check.verdict != "skipped"]
+        passed = sum(not check.fails_case for check in judged)
         table.add_row(
             _text(label(result)),
             result.layer or "",
             shape_text(y.array.shape) if y else "",
-            f"{passed}/{len(result.checks)}" if result.checks else "",
+            f"{passed}/{len(judged)}" if judged else "",
             f"{result.seconds:.3f}",
             _text(result.status, STYLES[result.status]),
         )
@@ -115,14 +116,15 @@ def check_table(console: Console, checks: Sequence[Check]) -> Table:
 
 def ending(result: Result) -> str:
     """Say in words how a case ended."""
-    checks = result.checks
+    checks = [check for check in result.checks if check.verdict != "skipped"]
+    skipped = len(result.checks) - len(checks)
     counted = f"{len(checks)} check{'s' if len(checks) != 1 else ''}"
     if result.error is not None:
         return f"{result.status}: {result.error}"
     if result.status == "done":
         return "done: computed, nothing to check"
     if result.status == "passed":
-        return f"passed: {counted}"
+        return f"passed: {counted}" + (f", {skipped} skipped" if skipped else "")
     wrong = [check for check in checks if check.fails_case]
     text = f"FAILED: {len(wrong)} of {counted}"
     first = wrong[0]
@@ -136,7 +138,7 @@ def summary(results: Sequence[Result]) -> str:
     counts: dict[str, int] = {}
     for result in results:
         counts[result.status] = counts.get(result.status, 0) + 1
-    checks = sum(len(result.checks) for result in results)
+    checks = sum(c.verdict != "skipped" for result in results for c in result.checks)
     order = ("passed", "done", "failed", "invalid", "timeout", "crashed", "skipped")
     counted = ", ".join(f"{counts[status]} {status}" for status in order if status in counts)
     plural = "s" if len(results) != 1 else ""
@@ -152,6 +154,8 @@ def _worst_status(results: Sequence[Result]) -> str:
 def _check_name(check: Check) -> str:
     if check.check == "expect":
         return f"expect {check.assertion}"
+    if check.check == "against":
+        return f"against {check.implementation}"
     return f"{check.check} {check.subject}"
 
 
@@ -160,9 +164,11 @@ def _worst_text(check: Check, full: bool) -> str:
     if check.worst is not None:
         got = number_text(check.worst.got, full=full)
         expected = number_text(check.worst.expected, full=full)
-        against = "expected" if check.check == "expect" else "numeric"
+        against = {"expect": "expected", "gradcheck": "numeric"}.get(check.check, "ours")
         many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
         return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"
+    if check.check == "against" and check.got is None:
+        return ": ".join(text for text in (check.reason, check.note) if text)
     text = f"{value_text(check.got, full=full)}, expected {value_text(check.expected, full=full)}"
     return f"{text} ({check.note})" if check.note else text
 
@@ -177,6 +183,10 @@ def _case_table(result: Result) -> Table:
     table = _table(result.layer or "case", "")
     if label(result) != result.layer:
         table.add_row("name", _text(label(result)))
+    if result.convention is not None:
+        table.add_row("convention", result.convention)
+    if result.layout not in (None, "nchw"):
+        table.add_row("layout", result.layout)
     for name, value in (result.params or {}).items():
         table.add_row(name, show(value))
     if "y" in result.tensors:

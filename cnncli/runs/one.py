@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cnncli.cases.assertions import CHANNEL_STATISTICS
 from cnncli.cases.case import Case
+from cnncli.cases.layout import outward, to_inside, to_outside
 from cnncli.cases.tensors import (
     Ingredients,
     Made,
@@ -14,13 +16,14 @@ from cnncli.cases.tensors import (
     make_tensors,
     needed_bytes,
     open_ingredients,
-    request_for,
+    plan_for,
 )
 from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
 from cnncli.layers.base import Plan
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.result import Fault, Result, Status, TensorResult, describe
+from cnncli.runs.result import Fault, Result, Role, TensorResult, describe
+from cnncli.runs.split import skip_reason, status_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +44,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
     started = time.perf_counter()
     try:
         with np.errstate(all="ignore"):
-            plan, tensors, checks = _compute(case, options)
+            plan, tensors, checks, theirs = _compute(case, options)
     except CnncliError as error:
         raise error.at(case.where) from None
     except MemoryError:
@@ -50,8 +53,12 @@ def run_case(case: Case, options: RunOptions) -> Result:
         name=case.name,
         file=case.file,
         layer=case.layer.name,
+        convention=case.settings.convention,
+        layout=case.settings.layout,
         params=plan.params,
-        status=_status(checks),
+        status=status_of(checks),
+        error=skip_reason(checks),
+        theirs=theirs,
         tensors=tensors,
         checks=checks,
         seconds=time.perf_counter() - started,
@@ -81,8 +88,13 @@ def plan_case(case: Case, options: RunOptions) -> PlannedCase:
 def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     """Return the plan of a case and the memory that it needs, both judged."""
     case = ingredients.case
-    plan = case.layer.plan(request_for(case, ingredients.shapes))
+    plan = plan_for(case, ingredients.shapes)
     _judge_expected_names(case, plan)
+    if case.against:
+        from cnncli.implementations.table import judge_name
+
+        for asked in case.against:
+            judge_name(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
     judge_memory(needed, options.max_memory)
     return plan, needed
@@ -94,18 +106,16 @@ def invalid(error: CnncliError, *, name: str, file: str | None, reproduce: str) 
     return Result(name=name, file=file, status="invalid", error=fault, reproduce=reproduce)
 
 
-def _status(checks: list[Check]) -> Status:
-    if not checks:
-        return "done"
-    return "failed" if any(check.fails_case for check in checks) else "passed"
-
-
-def _compute(case: Case, options: RunOptions) -> tuple[Plan, dict[str, TensorResult], list[Check]]:
+def _compute(
+    case: Case, options: RunOptions
+) -> tuple[Plan, dict[str, TensorResult], list[Check], dict[str, dict[str, TensorResult]]]:
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
-        return plan, tensors, _check(ingredients, plan, tensors)
+        checks = _check(ingredients, plan, tensors)
+        found, theirs = _check_against(case, plan, tensors)
+        return plan, tensors, checks + found, theirs
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:
@@ -114,14 +124,18 @@ def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, Tenso
     case.layer.judge_values(plan, arrays)
     outputs = case.layer.forward(plan, arrays)
     gradients = case.layer.backward(plan, arrays) if case.wants_backward else {}
-    tensors = {
-        name: describe(name, "input", tensor.array, tensor.source, tensor.stored)
-        for name, tensor in made.items()
-    }
+    tensors = {}
+
+    def add(name: str, role: Role, array: NDArray[Any], source: str | None, stored: str) -> None:
+        outside = to_outside(case.settings.layout, name, array)
+        tensors[name] = describe(name, role, outside, source, stored)
+
+    for name, tensor in made.items():
+        add(name, "input", tensor.array, tensor.source, tensor.stored)
     for name, array in outputs.items():
-        tensors[name] = describe(name, "output", array, None, str(array.dtype))
+        add(name, "output", array, None, str(array.dtype))
     for name, array in gradients.items():
-        tensors[name] = describe(name, "gradient", array, None, str(array.dtype))
+        add(name, "gradient", array, None, str(array.dtype))
     return {name: tensors[name] for name in case.layer.tensor_names if name in tensors}
 
 
@@ -144,6 +158,7 @@ def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult
     from cnncli.checks.expect import check_assertion
 
     case = ingredients.case
+    layout = case.settings.layout
     checks: list[Check] = []
     judged: dict[str, tuple[NDArray[Any], str]] = {}
     for name, assertions in case.expect.items():
@@ -154,19 +169,69 @@ def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult
                 shape = tensor.array.shape
                 reference, stored = load_reference(ingredients, assertion.source, name, shape)
                 if assertion.kind == "npy" and _is_gradchecked(case, name):
-                    judged[name] = (reference, stored)
+                    judged[name] = (to_inside(layout, name, reference), stored)
                     continue
-            checks.append(
-                check_assertion(assertion, name, tensor.array, tensor.stored, reference, stored)
-            )
+            array = tensor.array
+            if assertion.kind in CHANNEL_STATISTICS:
+                array = to_inside(layout, name, array)
+            checks.append(check_assertion(assertion, name, array, tensor.stored, reference, stored))
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
 
-        arrays = {name: tensor.array for name, tensor in tensors.items()}
-        checks += check_gradients(
+        arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
+        found = check_gradients(
             case.layer, plan, arrays, judged, case.gradcheck, case.settings.seed
         )
+        checks += [_placed_outside(check, layout) for check in found]
     return checks
+
+
+def _check_against(
+    case: Case, plan: Plan, tensors: dict[str, TensorResult]
+) -> tuple[list[Check], dict[str, dict[str, TensorResult]]]:
+    """Return the verdicts of every implementation that the case names, and what each computed."""
+    if not case.against:
+        return [], {}
+    from cnncli.checks.against import check_against
+    from cnncli.implementations.base import Task
+    from cnncli.implementations.table import resolve
+
+    layout = case.settings.layout
+    arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
+    given = {name: array for name, array in arrays.items() if name in plan.inputs or name == "dy"}
+    checks: list[Check] = []
+    theirs: dict[str, dict[str, TensorResult]] = {}
+    for asked in case.against:
+        task = Task(
+            layer=case.layer,
+            plan=plan,
+            # Copies, since whatever computes may write into what it is given.
+            tensors={name: array.copy() for name, array in given.items()},
+            backward=case.wants_backward,
+            convention=case.settings.convention,
+        )
+        judged = check_against(resolve(asked.text, asked.where), task, arrays, case.tolerance)
+        checks += [_placed_outside(check, layout) for check in judged.checks]
+        theirs[judged.label] = {
+            name: describe(
+                name,
+                tensors[name].role,
+                to_outside(layout, name, array),
+                judged.label,
+                str(array.dtype),
+            )
+            for name, array in judged.tensors.items()
+        }
+    return checks, theirs
+
+
+def _placed_outside(check: Check, layout: str) -> Check:
+    """Return a check made on NCHW arrays with its worst place as the layout has it."""
+    if check.worst is None or layout == "nchw":
+        return check
+    axes = outward(layout, check.tensor, len(check.worst.index))
+    index = tuple(check.worst.index[axis] for axis in axes)
+    return replace(check, worst=replace(check.worst, index=index))
 
 
 def _is_gradchecked(case: Case, name: str) -> bool:

@@ -21,7 +21,7 @@ def record(result: Result, *, values: bool = False) -> dict[str, Any]:
     """
     data: dict[str, Any] = {"format": FORMAT, "name": result.name, "file": result.file}
     data |= {"layer": result.layer, "status": result.status, "convention": result.convention}
-    data["params"] = result.params
+    data |= {"layout": result.layout, "params": result.params}
     if result.tensors:
         data["tensors"] = {name: _tensor(t, values) for name, t in result.tensors.items()}
     if result.tensors or result.checks:
@@ -72,7 +72,7 @@ def _check(check: Check) -> dict[str, Any]:
         if getattr(check, field.name) is not None and field.name != "worst"
     }
     if check.worst is not None:
-        judged, by = ("got", "expected") if check.check == "expect" else ("analytic", "numeric")
+        judged, by = ("analytic", "numeric") if check.check == "gradcheck" else ("got", "expected")
         data["worst"] = {
             "index": list(check.worst.index),
             judged: check.worst.got,

@@ -58,9 +58,13 @@ class Result:
     file: str | None = None
     layer: str | None = None
     convention: str | None = None
+    layout: str | None = None
+    """The order of the axes of `tensors`; `params` name axes and need none."""
     params: dict[str, Any] | None = None
     tensors: dict[str, TensorResult] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    theirs: dict[str, dict[str, TensorResult]] = field(default_factory=dict)
+    """What each implementation that it was judged against computed, by its label."""
     error: Fault | None = None
     seconds: float = 0.0
     reproduce: str = ""

@@ -1,0 +1,133 @@
+"""Judging a case by what another implementation computes of it, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cnncli.cases.assertions import Tolerance
+from cnncli.checks.check import Check
+from cnncli.checks.compare import compare, default_tolerance
+from cnncli.errors import CnncliError
+from cnncli.implementations.base import CannotExpressError, Computed, Implementation, Task
+from cnncli.layers.base import Tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROUNDINGS = 10
+"""Units in the last place of the largest element that two right sums may differ by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What an implementation gave, and the verdicts on it."""
+
+    label: str
+    checks: list[Check]
+    tensors: Tensors = field(default_factory=dict)
+
+
+def check_against(
+    implementation: Implementation,
+    task: Task,
+    ours: Mapping[str, NDArray[Any]],
+    tolerance: Tolerance,
+) -> Judged:
+    """Return a check for every output and gradient of the plan, `got` theirs and `expected` ours.
+
+    What the implementation cannot say is skipped with its reason; that is no pass. An exception of
+    its own is a verdict; a CnncliError (a package that is missing) is raised.
+    """
+    label = implementation.label
+    try:
+        computed = implementation.compute(task)
+    except CannotExpressError as reason:
+        return Judged(label=label, checks=[_skipped(label, "y", str(reason))])
+    except CnncliError:
+        raise
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        note = text if len(text) <= 300 else text[:297] + "..."
+        return Judged(label=label, checks=[_failed(label, "y", "exception", note=note)])
+    wanted = [*task.plan.outputs, *(task.plan.gradients if task.backward else ())]
+    checks = [_judge(label, name, computed, ours[name], tolerance) for name in wanted]
+    found = {name: computed.tensors[name] for name in wanted if name in computed.tensors}
+    return Judged(label=label, checks=checks, tensors=found)
+
+
+def _judge(
+    label: str, name: str, computed: Computed, ours: NDArray[Any], tolerance: Tolerance
+) -> Check:
+    if name not in computed.tensors:
+        if name in computed.reasons:
+            return _skipped(label, name, computed.reasons[name])
+        return _failed(label, name, "missing", note=f"it gives no {name}")
+    theirs = computed.tensors[name]
+    if theirs.shape != ours.shape:
+        return _failed(
+            label, name, "wrong shape", got=list(theirs.shape), expected=list(ours.shape)
+        )
+    rtol, atol = _tolerance(ours, computed.stored, tolerance)
+    equal_nan = bool(tolerance.equal_nan)
+    found = compare(theirs, ours, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    notes = [] if computed.note is None else [computed.note]
+    if computed.stored != str(ours.dtype) and ours.dtype.kind == "f":
+        notes.append(f"judged as {computed.stored}, which it computes in")
+    return Check(
+        check="against",
+        implementation=label,
+        tensor=name,
+        verdict="fail" if found.mismatched else "pass",
+        reason="wrong values" if found.mismatched else None,
+        elements=found.elements,
+        mismatched=found.mismatched,
+        max_abs_error=found.max_abs_error,
+        max_rel_error=found.max_rel_error,
+        norm_rel_error=found.norm_rel_error,
+        sum_squared_error=found.sum_squared_error,
+        rtol=rtol,
+        atol=atol,
+        passing_rtol=found.passing_rtol,
+        passing_atol=found.passing_atol,
+        worst=found.worst,
+        note="; ".join(notes) or None,
+    )
+
+
+def _tolerance(ours: NDArray[Any], stored: str, given: Tolerance) -> tuple[float, float]:
+    """Return (rtol, atol): what was given, or that of the least precise type.
+
+    Sums that cancel are as uncertain as their largest terms, so by default `atol` is also at least
+    ten roundings of the largest element of ours.
+    """
+    import numpy as np
+
+    if given.rtol is not None or given.atol is not None:
+        return given.rtol or 0.0, given.atol or 0.0
+    types = [name for name in (stored, str(ours.dtype)) if ours.dtype.kind == "f"]
+    if not types:
+        return 0.0, 0.0  # places and whole numbers are exact
+    rtol, atol = default_tolerance(*types)
+    narrow = "float32" if "float32" in types else "float64"
+    finite = ours[np.isfinite(ours)]
+    largest = float(np.abs(finite).max(initial=0))
+    return rtol, max(atol, ROUNDINGS * float(np.finfo(narrow).eps) * largest)
+
+
+def _skipped(label: str, name: str, reason: str) -> Check:
+    return Check(
+        check="against", implementation=label, tensor=name, verdict="skipped", reason=reason
+    )
+
+
+def _failed(label: str, name: str, reason: str, **details: Any) -> Check:
+    return Check(
+        check="against",
+        implementation=label,
+        tensor=name,
+        verdict="fail",
+        reason=reason,
+        **details,
+    )
