@@ -107,6 +107,8 @@ def build(entry: Entry, tolerance: Tolerance) -> Case:
 def deliver(results: Sequence[Result], output: Output) -> None:
     """Write what was asked for: files first, then JSON or tables on standard output."""
     if output.out is not None:
+        if len(results) > 1:
+            raise UsageError(f"one file cannot hold the y of {len(results)} results", "--out")
         _write_y(results[0], output.out)
     if output.save is not None:
         _save(results, Path(output.save))
@@ -121,9 +123,17 @@ def deliver(results: Sequence[Result], output: Output) -> None:
         from cnncli.report.tables import show_result, show_results
 
         console = make_console()
+        if len(results) > 1 and len({result.convention for result in results}) == len(results):
+            from cnncli.report.sidebyside import show_conventions
+
+            show_conventions(console, results)
         if len(results) == 1:
             shown = {None: "auto", True: "all", False: "none"}[output.values]
             show_result(console, results[0], shown)  # type: ignore[arg-type]  # one of three words
+            if len(results[0].theirs) > 1:
+                from cnncli.report.sidebyside import show_implementations
+
+                show_implementations(console, results[0])
         else:
             show_results(console, results)
 
