@@ -62,7 +62,8 @@ class Settings:
     )
     convention: str = p(
         Choice(choices=CONVENTIONS),
-        "Whose defaults and meanings hold where libraries differ.",
+        "Whose defaults and meanings hold where libraries differ; layer commands and gradcheck "
+        "take several, torch,onnx,keras, and show them side by side.",
         default="torch",
     )
     layout: str = p(

@@ -125,6 +125,8 @@ def deliver(results: Sequence[Result], output: Output, values: Values = "auto") 
     `values` is how much of the tensors a table shows where no flag says so.
     """
     if output.out is not None:
+        if len(results) > 1:
+            raise UsageError(f"one file cannot hold the y of {len(results)} results", "--out")
         _write_y(results[0], output.out)
     if output.save is not None:
         _save(results, Path(output.save))
@@ -139,10 +141,18 @@ def deliver(results: Sequence[Result], output: Output, values: Values = "auto") 
         from cnncli.report.tables import show_result, show_results
 
         console = make_console()
+        if len(results) > 1 and len({result.convention for result in results}) == len(results):
+            from cnncli.report.sidebyside import show_conventions
+
+            show_conventions(console, results)
         if len(results) == 1:
             if output.values is not None:
                 values = "all" if output.values else "none"
             show_result(console, results[0], values)
+            if len(results[0].theirs) > 1:
+                from cnncli.report.sidebyside import show_implementations
+
+                show_implementations(console, results[0])
         else:
             show_results(console, results)
 

@@ -38,6 +38,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cases.node import Node
     from cnncli.cases.probes import probe_entries
     from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.conventions import per_convention
     from cnncli.cli.status import exit_status
     from cnncli.errors import UsageError
     from cnncli.layers.parameters import parameters
@@ -55,6 +56,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         if output.out is not None:
             raise UsageError("writes one y, but the probes are several cases", "--out")
         entries = probe_entries(layer, entry.entries)
+    entries = [one for entry in entries for one in per_convention(entry)]
     results = [run_case(build(entry, tolerance), options) for entry in entries]
     deliver(results, output, values="none")
     raise typer.Exit(exit_status(results))

@@ -24,11 +24,18 @@ def add_layer_command(app: typer.Typer, layer: Layer, panel: str) -> None:
 
 def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.conventions import per_convention
     from cnncli.cli.status import exit_status
+    from cnncli.cli.writtenas import take_library, written_as
     from cnncli.runs.one import run_case
 
+    library = take_library(values)
     output, options = Output.take(values), take_run_options(values)
     entry, tolerance = layer_entry(layer, values)
-    result = run_case(build(entry, tolerance), options)
-    deliver([result], output)
-    raise typer.Exit(exit_status([result]))
+    cases = [build(one, tolerance) for one in per_convention(entry)]
+    if library is not None:
+        print("\n".join(written_as(case, library) for case in cases), end="")
+        return
+    results = [run_case(case, options) for case in cases]
+    deliver(results, output)
+    raise typer.Exit(exit_status(results))

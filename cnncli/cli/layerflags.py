@@ -20,7 +20,7 @@ JUDGING_NAMES = ("expect", "rtol", "atol", "equal_nan")
 
 def layer_flags(layer: Layer) -> list[Flag]:
     """Return the flags of a layer command."""
-    return [*_case_flags(layer), *_judging_flags(), *output_flags()]
+    return [*_case_flags(layer), *_judging_flags(), *output_flags(), _as_flag()]
 
 
 def gradcheck_flags(layer: Layer) -> list[Flag]:
@@ -54,6 +54,16 @@ def _case_flags(layer: Layer) -> list[Flag]:
         *(declared_flag(declared, COMPUTATION) for declared in parameters(Settings)),
         memory_flag(),
     ]
+
+
+def _as_flag() -> Flag:
+    return Flag(
+        name="as_library",
+        names=("--as",),
+        help="Print the case as this library's call, and run nothing.",
+        group=OUTPUT,
+        metavar="[torch|keras|onnx]",
+    )
 
 
 def memory_flag() -> Flag:
