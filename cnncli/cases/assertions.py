@@ -49,6 +49,11 @@ class Assertion:
     number: float = 0.0
     """The statistic's value, or what the sum of squared errors must stay below."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it gives the whole tensor, every element of it."""
+        return self.kind in ("npy", "values") and not self.index
+
 
 def parse_expectations(node: Node, tensor: str) -> list[Assertion]:
     """Return what `expect` says of one tensor: a mapping of assertions or a list of those."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,13 @@ class Output:
         return self.quiet or self.out == STDOUT
 
 
-def take_run_options(values: dict[str, Any]) -> RunOptions:
+def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptions:
     """Take the flags that bound a run out of a command's values."""
+    from cnncli.report.progress import ProgressBar
+
     size = values.pop("max_memory", None)
-    return RunOptions(max_memory=None if size is None else parse_size(size))
+    bytes_ = None if size is None else parse_size(size)
+    return RunOptions(max_memory=bytes_, progress=None if quiet else ProgressBar())
 
 
 def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Entry, Tolerance]:
@@ -104,8 +107,13 @@ def build(entry: Entry, tolerance: Tolerance) -> Case:
     return entry.build(tolerance, reproduce=command_line())
 
 
-def deliver(results: Sequence[Result], output: Output) -> None:
-    """Write what was asked for: files first, then JSON or tables on standard output."""
+def deliver(
+    results: Sequence[Result], output: Output, covers: Mapping[str, str] | None = None
+) -> None:
+    """Write what was asked for: files first, then JSON or tables on standard output.
+
+    `covers` says of each built-in probe what it covers.
+    """
     if output.out is not None:
         _write_y(results[0], output.out)
     if output.save is not None:
@@ -124,7 +132,7 @@ def deliver(results: Sequence[Result], output: Output) -> None:
             shown = {None: "auto", True: "all", False: "none"}[output.values]
             show_result(console, results[0], shown)  # type: ignore[arg-type]  # one of three words
         else:
-            show_results(console, results)
+            show_results(console, results, covers)
 
 
 def _write_y(result: Result, out: str) -> None:

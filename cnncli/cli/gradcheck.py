@@ -36,22 +36,24 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cases.case import GradcheckOptions
     from cnncli.cases.flags import placed
     from cnncli.cases.node import Node
-    from cnncli.cases.probes import probe_entries
+    from cnncli.cases.probes import PROBES, probe_entries
     from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
     from cnncli.cli.status import exit_status
     from cnncli.layers.parameters import parameters
     from cnncli.runs.one import run_case
 
-    output, options = Output.take(values), take_run_options(values)
+    output = Output.take(values)
+    options = take_run_options(values, quiet=output.quiet)
     names = [declared.name for declared in parameters(GradcheckOptions)]
     given = {name: values.get(name) for name in names}
     for name in set(names) - {"rtol", "atol"}:
         del values[name]
     check = Node(placed(given), "the command line")
     entry, tolerance = layer_entry(layer, values, gradcheck=check)
-    entries = [entry]
+    entries, covers = [entry], None
     if entry.file is None and "tensors" not in entry.entries:
         entries = probe_entries(layer, entry.entries)
+        covers = {f"{layer.name}-{probe.name}": probe.covers for probe in PROBES[layer.name]}
     results = [run_case(build(entry, tolerance), options) for entry in entries]
-    deliver(results, output)
+    deliver(results, output, covers)
     raise typer.Exit(exit_status(results))

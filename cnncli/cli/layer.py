@@ -27,7 +27,8 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cli.status import exit_status
     from cnncli.runs.one import run_case
 
-    output, options = Output.take(values), take_run_options(values)
+    output = Output.take(values)
+    options = take_run_options(values, quiet=output.quiet)
     entry, tolerance = layer_entry(layer, values)
     result = run_case(build(entry, tolerance), options)
     deliver([result], output)

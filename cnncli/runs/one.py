@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ class RunOptions:
 
     max_memory: int | None = None
     """Bytes; None is half of what is free."""
+    progress: Callable[[str, int, int], None] | None = None
+    """Told of a long gradient check the tensor, the evaluations made and those there will be."""
 
 
 def run_case(case: Case, options: RunOptions) -> Result:
@@ -105,7 +108,7 @@ def _compute(case: Case, options: RunOptions) -> tuple[Plan, dict[str, TensorRes
         plan, _ = _judge(ingredients, options)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
-        return plan, tensors, _check(ingredients, plan, tensors)
+        return plan, tensors, _check(ingredients, plan, tensors, options)
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:
@@ -137,10 +140,13 @@ def _judge_expected_names(case: Case, plan: Plan) -> None:
             raise GeometryError(reason, assertions[0].where)
 
 
-def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult]) -> list[Check]:
+def _check(
+    ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult], options: RunOptions
+) -> list[Check]:
     from cnncli.checks.expect import check_assertion
 
     case = ingredients.case
+    arrays = {name: tensor.array for name, tensor in tensors.items()}
     checks: list[Check] = []
     judged: dict[str, tuple[NDArray[Any], str]] = {}
     for name, assertions in case.expect.items():
@@ -153,15 +159,25 @@ def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult
                 if assertion.kind == "npy" and _is_gradchecked(case, name):
                     judged[name] = (reference, stored)
                     continue
-            checks.append(
-                check_assertion(assertion, name, tensor.array, tensor.stored, reference, stored)
-            )
+            found = check_assertion(assertion, name, tensor.array, tensor.stored, reference, stored)
+            if found.verdict == "fail" and reference is not None and assertion.is_whole:
+                from cnncli.checks.diagnosis import explain_expected
+
+                found = explain_expected(
+                    found, case.layer, plan, arrays, (reference, stored), tensor.array
+                )
+            checks.append(found)
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
 
-        arrays = {name: tensor.array for name, tensor in tensors.items()}
         checks += check_gradients(
-            case.layer, plan, arrays, judged, case.gradcheck, case.settings.seed
+            case.layer,
+            plan,
+            arrays,
+            judged,
+            case.gradcheck,
+            case.settings.seed,
+            options.progress,
         )
     return checks
 
