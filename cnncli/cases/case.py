@@ -253,6 +253,8 @@ def _read_expect(
 def _override(assertion: Assertion, tolerance: Tolerance) -> Assertion:
     from dataclasses import replace
 
+    if tolerance.derived and not assertion.is_whole:
+        tolerance = replace(tolerance, derived=False)  # which is for whole tensors
     return replace(assertion, tolerance=tolerance.over(assertion.tolerance))
 
 

@@ -59,6 +59,9 @@ class Check:
     runner_up: dict[str, Any] | None = None
     tell: str | None = None
     sits: list[str] | None = None
+    bound_share: float | None = None
+    """The largest error as a share of its rounding bound, where the tolerance is derived."""
+    unit_roundoff: float | None = None
     where: str | None = None
     note: str | None = None
 

@@ -270,6 +270,7 @@ def explain_expected(
         with np.errstate(all="ignore"):
             a, b = ours.astype(np.float64), array.astype(np.float64)
             mask = ~((np.abs(a - b) <= check.atol + check.rtol * np.abs(b)) | (a == b))
+            mask = np.asarray(mask)
     if array.dtype.kind not in "fiu":
         return check
     return explain(check, layer, plan, tensors, array, stored, mask)

@@ -132,7 +132,7 @@ def first_sample_repeated(b: Bench) -> list[Array]:
     """The first or last sample's result, in every sample."""
     right = b.right
     need(right.shape[0] > 1)
-    return [np.broadcast_to(right[k : k + 1], right.shape) for k in (0, -1)]
+    return [np.broadcast_to(right[[k]], right.shape) for k in (0, -1)]
 
 
 def one_sample_summed(b: Bench) -> list[Array]:

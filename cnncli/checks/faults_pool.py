@@ -105,7 +105,8 @@ def other_mode(b: Bench) -> Array:
     arguments.pop("count_include_pad", None)
     if to == "avg":
         arguments["count_include_pad"] = True
-    plan = replace(b.plan, arguments=arguments, params={**b.plan.params, "mode": to})
+    params = {**b.plan.params, "mode": to}
+    plan = replace(b.plan, arguments=arguments, params=params, outputs={"y": b.plan.upstream})
     return Bench(b.layer, plan, b.tensors, b.name).right
 
 

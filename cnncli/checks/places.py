@@ -20,14 +20,16 @@ def where_errors_sit(layer: Layer, plan: Plan, name: str, wrong: NDArray[Any]) -
     if not count:
         return []
     if count == wrong.size:
-        return ["everywhere: every element is wrong"]
+        return ["every element is wrong"]
+    if count == 1 and wrong.ndim > 1:
+        return ["one element alone is wrong"]
     found = []
     for words, place in _places(layer, plan, name, wrong):
         if place.all() or (wrong & ~place).any():
             continue
         whole = int(place.sum()) == count
-        found.append(f"only {words}{', and wrong all over it' if whole else ''}")
-    return found or [f"{count} of {wrong.size} elements, in no pattern that has a name"]
+        found.append(f"wrong only {words}{', and all over it' if whole else ''}")
+    return found or [f"{count} of {wrong.size} elements are wrong, in no pattern with a name"]
 
 
 def _places(

@@ -71,8 +71,8 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     """
     config, tensors = values.pop("config"), values.pop("tensors")
     expect = values.pop("expect") or []
-    keys = ("rtol", "atol", "equal_nan")
-    tolerance = parse_tolerance(placed({key: values.pop(key) for key in keys}))
+    keys = ("rtol", "atol", "equal_nan", "tolerance")
+    tolerance = parse_tolerance(placed({key: values.pop(key, None) for key in keys}))
     entries = layer_entries(layer, values)
     if tensors is not None:
         below = Node(tensors_from(tensors, layer), "--tensors")

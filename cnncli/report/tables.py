@@ -192,6 +192,8 @@ def _worst_text(check: Check, full: bool) -> str:
         expected = number_text(check.worst.expected, full=full)
         against = "expected" if check.check == "expect" else "numeric"
         many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
+        if check.bound_share is not None and check.note:
+            many += f"; {check.note}"
         return f"{index_text(check.tensor, check.worst.index)} {got}, {against} {expected}{many}"
     text = f"{value_text(check.got, full=full)}, expected {value_text(check.expected, full=full)}"
     return f"{text} ({check.note})" if check.note else text

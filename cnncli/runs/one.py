@@ -143,7 +143,7 @@ def _judge_expected_names(case: Case, plan: Plan) -> None:
 def _check(
     ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult], options: RunOptions
 ) -> list[Check]:
-    from cnncli.checks.expect import check_assertion
+    from cnncli.checks.expected import judge_expected
 
     case = ingredients.case
     arrays = {name: tensor.array for name, tensor in tensors.items()}
@@ -158,15 +158,13 @@ def _check(
                 reference, stored = load_reference(ingredients, assertion.source, name, shape)
                 if assertion.kind == "npy" and _is_gradchecked(case, name):
                     judged[name] = (reference, stored)
-                    continue
-            found = check_assertion(assertion, name, tensor.array, tensor.stored, reference, stored)
-            if found.verdict == "fail" and reference is not None and assertion.is_whole:
-                from cnncli.checks.diagnosis import explain_expected
-
-                found = explain_expected(
-                    found, case.layer, plan, arrays, (reference, stored), tensor.array
+                    if not assertion.tolerance.derived:
+                        continue
+            checks.append(
+                judge_expected(
+                    case.layer, plan, arrays, assertion, name, tensor.stored, reference, stored
                 )
-            checks.append(found)
+            )
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
 
