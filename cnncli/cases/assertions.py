@@ -15,7 +15,7 @@ Index: TypeAlias = tuple[int | slice, ...]
 STATISTICS = ("sum", "mean", "std", "min", "max")
 CHANNEL_STATISTICS = ("channel_mean", "channel_std")
 KINDS = ("shape", "npy", "values", "at", *STATISTICS, *CHANNEL_STATISTICS, "sum_squared_error")
-TOLERANCES = ("rtol", "atol", "equal_nan")
+TOLERANCES = ("rtol", "atol", "equal_nan", "tolerance")
 
 _SLICE = re.compile(r"(-?\d{1,18})?:(-?\d{1,18})?\Z", re.ASCII)
 
@@ -27,6 +27,8 @@ class Tolerance:
     rtol: float | None = None
     atol: float | None = None
     equal_nan: bool | None = None
+    derived: bool = False
+    """Each element's own rounding bound, in place of rtol and atol."""
 
     def over(self, other: Tolerance) -> Tolerance:
         """Return this tolerance, with `other` where this says nothing."""
@@ -34,6 +36,7 @@ class Tolerance:
             rtol=other.rtol if self.rtol is None else self.rtol,
             atol=other.atol if self.atol is None else self.atol,
             equal_nan=other.equal_nan if self.equal_nan is None else self.equal_nan,
+            derived=self.derived or (other.derived and self.rtol is None and self.atol is None),
         )
 
 
@@ -49,6 +52,11 @@ class Assertion:
     index: Index = ()
     number: float = 0.0
     """The statistic's value, or what the sum of squared errors must stay below."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it gives the whole tensor, every element of it."""
+        return self.kind in ("npy", "values") and not self.index
 
 
 def parse_expectations(node: Node, tensor: str) -> list[Assertion]:
@@ -85,15 +93,27 @@ def _parse_mapping(node: Node, tensor: str) -> list[Assertion]:
         kinds.remove("at")
     if not kinds:
         raise node.fail(f"this expectation of {tensor} checks nothing; known: {', '.join(KINDS)}")
-    return [_parse_one(kind, entries, tensor, tolerance) for kind in kinds]
+    found = [_parse_one(kind, entries, tensor, tolerance) for kind in kinds]
+    if tolerance.derived and not all(one.is_whole for one in found):
+        raise entries["tolerance"].fail(
+            "tolerance derived is for a whole tensor: npy, or values without at"
+        )
+    return found
 
 
 def parse_tolerance(entries: dict[str, Node]) -> Tolerance:
-    """Return the tolerance that a mapping's rtol, atol and equal_nan give."""
+    """Return the tolerance that a mapping's rtol, atol, equal_nan and tolerance give."""
+    derived = "tolerance" in entries
+    if derived:
+        entries["tolerance"].choice("tolerance", ("derived",))
+        for key in ("rtol", "atol"):
+            if key in entries:
+                raise entries[key].fail(f"{key} does not apply beside tolerance derived")
     return Tolerance(
         rtol=_finite(entries["rtol"], "rtol") if "rtol" in entries else None,
         atol=_finite(entries["atol"], "atol") if "atol" in entries else None,
         equal_nan=entries["equal_nan"].boolean("equal_nan") if "equal_nan" in entries else None,
+        derived=derived,
     )
 
 

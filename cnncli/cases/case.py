@@ -84,6 +84,11 @@ class Settings:
 class GradcheckOptions:
     """How gradients are checked; each is a key of `gradcheck` and a flag."""
 
+    method: str = p(
+        Choice(choices=("auto", "central", "complex-step")),
+        "How to differentiate; auto: the most accurate one for the layer.",
+        default="auto",
+    )
     step: float | None = p(
         Real(), "Step of the differences.", default=None, shown_default="chosen by the layer"
     )
@@ -105,6 +110,12 @@ class GradcheckOptions:
         default=None,
         shown_default="1e-3*rtol*max|numeric|",
     )
+    structure: bool = p(
+        Switch(),
+        "Move elements together that share no output, and verify that; --no-structure: one by one.",
+        default=True,
+    )
+    allow_vacuous: bool = p(Switch(), "Let a check that could not have failed pass.", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +274,8 @@ def _read_expect(
 def _override(assertion: Assertion, tolerance: Tolerance) -> Assertion:
     from dataclasses import replace
 
+    if tolerance.derived and not assertion.is_whole:
+        tolerance = replace(tolerance, derived=False)  # which is for whole tensors
     return replace(assertion, tolerance=tolerance.over(assertion.tolerance))
 
 

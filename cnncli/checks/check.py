@@ -50,10 +50,25 @@ class Check:
     worst: Worst | None = None
     got: Any = None
     expected: Any = None
+    identity: str | None = None
+    """The equation judged, where the method is `identity`."""
+    accuracy: float | None = None
+    """How exact the numeric gradient is expected to be, relative to the whole array."""
+    tied: int | None = None
+    """Elements of a max pooling that tie, judged by what sharing dy among them can give."""
+    allowed: bool | None = None
+    """True where a vacuous check is let pass."""
+    diagnosis: list[dict[str, Any]] | None = None
+    runner_up: dict[str, Any] | None = None
+    tell: str | None = None
+    sits: list[str] | None = None
+    bound_share: float | None = None
+    """The largest error as a share of its rounding bound, where the tolerance is derived."""
+    unit_roundoff: float | None = None
     where: str | None = None
     note: str | None = None
 
     @property
     def fails_case(self) -> bool:
         """Tell whether this verdict makes its case fail."""
-        return self.verdict in ("fail", "vacuous")
+        return self.verdict == "fail" or (self.verdict == "vacuous" and not self.allowed)

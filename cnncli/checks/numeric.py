@@ -1,9 +1,16 @@
-"""Numeric gradients: how y moves when one element of an input does."""
+"""Numeric gradients: how y moves when elements of an input do.
+
+Elements that share no output are moved together (`Layer.sharing`), and each one's effect is read
+off its own outputs. Whatever else moved is a leak: the layer does not depend on its input as it
+says, and no gradient found this way can be trusted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from cnncli.layers.base import Layer, Plan, Tensors
@@ -11,48 +18,333 @@ from cnncli.layers.base import Layer, Plan, Tensors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cnncli.layers.sharing import Link
+
+COMPLEX_STEP = 1e-20
+CURVED_STEP = 1e-4  # of the argument's own deviation: where truncation and rounding meet for bn
+CHUNK_BYTES = 4 << 20
+EPS = 2.0**-52
+LEAK_TRIALS = 8
+Progress = Callable[[str, int, int], None]
+"""Told the tensor, the evaluations made and those there will be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """How to differentiate: `central` or `complex-step`, and how far to step."""
+
+    name: str
+    step: float
+
 
 @dataclass(frozen=True, kw_only=True)
 class NumericGradient:
-    """The numeric derivative of sum(dy*y) by some elements of one input, and how it was found."""
+    """The numeric derivative of sum(dy*y) by every element of one input, and how it was found.
+
+    Arrays have the input's shape and hold NaN where an element was not asked for. `terms` is the
+    sum of the absolute terms of each, `rounding` a bound on the error that rounding leaves in it.
+    """
 
     values: NDArray[Any]
-    """One number an element, in the order of the elements asked for."""
-    method: str
-    step: float
+    terms: NDArray[Any]
+    rounding: NDArray[Any]
+    method: Method
     evaluations: int
+    leak: str | None = None
+    """Which output moved that should not have."""
 
 
-def central_differences(
+def choose_method(
     layer: Layer,
     plan: Plan,
     tensors: Tensors,
     name: str,
-    elements: Sequence[int],
-    step: float,
-) -> NumericGradient:
-    """Return d sum(dy*y) / d `name`[i] for flat elements i, by (y(+step) - y(-step)) / (2 step).
+    asked: str,
+    step: float | None,
+    gap: float,
+) -> Method:
+    """Return the method asked for, `auto` being the most accurate one for this layer and input.
 
-    `tensors` are float64 and hold every input and dy; they come back as they were. The difference
-    is taken of y, element by element, before it is weighed with dy and summed, so that no large
-    sum cancels.
+    `gap` bounds the step where y has kinks (max pooling): no winner changes within it.
     """
     import numpy as np
 
-    dy = tensors["dy"]
-    moved = dict(tensors)
-    moved[name] = varied = tensors[name].copy()
-    flat = varied.reshape(-1)
-    gradient = np.empty(len(elements))
-    for place, element in enumerate(elements):
-        kept = flat[element]
-        flat[element] = above = kept + step
-        y_above = layer.output(plan, moved)
-        flat[element] = below = kept - step
-        y_below = layer.output(plan, moved)
-        flat[element] = kept
-        # The step that was really taken: kept + step is rounded.
-        gradient[place] = np.sum((y_above - y_below) * dy) / (above - below)
+    linear, kinked = layer.linear_in(plan, name), math.isfinite(gap) or _has_kinks(plan)
+    if asked == "auto":
+        asked = "central" if linear or kinked else "complex-step"
+    if asked == "complex-step":
+        return Method(name=asked, step=step or COMPLEX_STEP)
+    with np.errstate(all="ignore"):
+        if kinked:
+            chosen = min(1.0, gap)
+        elif linear:
+            # Exact whatever its size; the size of the argument keeps y from drowning it.
+            largest = float(np.abs(tensors[name]).max(initial=0.0))
+            chosen = 2.0 ** math.ceil(math.log2(largest)) if 1 < largest < 1e300 else 1.0
+        else:
+            deviation = float(np.std(tensors[name]))
+            chosen = CURVED_STEP * (deviation if deviation > 0 else 1.0)
+    return Method(name="central", step=step or chosen)
+
+
+def _has_kinks(plan: Plan) -> bool:
+    return plan.params.get("mode") == "max"
+
+
+def numeric_gradient(
+    layer: Layer,
+    plan: Plan,
+    tensors: Tensors,
+    name: str,
+    method: Method,
+    *,
+    elements: Sequence[int] | None = None,
+    structure: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> NumericGradient:
+    """Return d sum(dy*y) / d `name`, for all elements or some flat ones.
+
+    `tensors` are float64 and hold every input and dy. The difference is taken of y, element by
+    element, before it is weighed with dy and summed, so that no large sum cancels. Without
+    `structure` every element is moved alone and all of y is looked at.
+    """
+    import numpy as np
+
+    links = layer.sharing(plan, name) if structure else None
+    if links is None:
+        return _one_by_one(layer, plan, tensors, name, method, elements, progress)
+    shape, dy = plan.inputs[name], tensors["dy"]
+    wanted = _wanted_groups(links, shape, elements)
+    probe = _Probe(layer, plan, tensors, name, method)
+    size, found = math.prod(shape), np.zeros((3, math.prod(shape) + 1))
+    leak, done = None, 0
+    for groups in _chunks(wanted, max(size, dy.size), method):
+        masks = _moved(links, groups)
+        slope, noise = probe.slopes(masks)
+        owner = _owners(links, groups, shape, dy.shape)
+        leak = leak or _leak(slope, owner == size, probe.scale)
+        flat = owner.reshape(-1)
+        weighed = (slope * dy).reshape(-1)
+        found[0] += np.bincount(flat, weighed, size + 1)
+        found[1] += np.bincount(flat, np.abs(weighed), size + 1)
+        if noise:
+            sizes = np.broadcast_to(np.abs(dy) * noise, owner.shape).reshape(-1)
+            found[2] += np.bincount(flat, sizes, size + 1)
+        done += len(groups)
+        if progress is not None:
+            progress(name, done * probe.each, len(wanted) * probe.each)
+    leak = leak or _try_halves(links, wanted, probe, shape, dy.shape, seed)
+    values, terms, rounding = (row[:-1].reshape(shape) for row in found)
+    values *= probe.correction()
+    if elements is not None:
+        outside = np.ones(size, bool)
+        outside[np.asarray(elements, np.int64)] = False
+        for array in (values, terms, rounding):
+            array[outside.reshape(shape)] = np.nan
     return NumericGradient(
-        values=gradient, method="central", step=step, evaluations=2 * len(elements)
+        values=values,
+        terms=terms,
+        rounding=rounding,
+        method=method,
+        evaluations=probe.evaluations,
+        leak=leak,
     )
+
+
+class _Probe:
+    """Evaluates the layer with some elements of one input moved."""
+
+    def __init__(
+        self, layer: Layer, plan: Plan, tensors: Tensors, name: str, method: Method
+    ) -> None:
+        self.layer, self.plan, self.name, self.method = layer, plan, name, method
+        self.tensors = {key: array for key, array in tensors.items() if key in plan.inputs}
+        self.base = tensors[name]
+        self.evaluations = 0
+        self.each = 1 if method.name == "complex-step" else 2
+        self.scale = 0.0  # of y's slope, to tell a leak from rounding
+
+    def slopes(self, masks: NDArray[Any]) -> tuple[NDArray[Any], float]:
+        """Return y's slope where the elements in each mask (M, *S) move, and its noise: (M, *y)."""
+        import numpy as np
+
+        step, many = self.method.step, len(masks)
+        self.evaluations += self.each * many
+        if self.method.name == "complex-step":
+            values = self.base + 1j * (step * masks)
+            y = self.layer.outputs_for(self.plan, self.tensors, self.name, values)
+            slope, noise = y.imag / step, 0.0
+        else:
+            moved = step * masks
+            values = np.concatenate([self.base + moved, self.base - moved])
+            y = self.layer.outputs_for(self.plan, self.tensors, self.name, values)
+            slope = (y[:many] - y[many:]) / (2 * step)
+            noise = 4 * EPS * float(np.abs(y).max(initial=0.0)) / step
+        self.scale = max(self.scale, float(np.abs(slope).max(initial=0.0)))
+        return slope, noise
+
+    def correction(self) -> NDArray[Any] | float:
+        """Return the step asked for over the one taken: base + step is rounded."""
+        import numpy as np
+
+        if self.method.name == "complex-step":
+            return 1.0
+        step = self.method.step
+        taken = (self.base + step) - (self.base - step)
+        with np.errstate(all="ignore"):
+            return np.asarray(2 * step / taken)
+
+
+def _one_by_one(
+    layer: Layer,
+    plan: Plan,
+    tensors: Tensors,
+    name: str,
+    method: Method,
+    elements: Sequence[int] | None,
+    progress: Progress | None,
+) -> NumericGradient:
+    import numpy as np
+
+    shape, dy = plan.inputs[name], tensors["dy"]
+    probe = _Probe(_Plainly(layer), plan, tensors, name, method)  # type: ignore[arg-type]
+    found = np.full((3, math.prod(shape)), np.nan)
+    chosen = range(math.prod(shape)) if elements is None else elements
+    for number, element in enumerate(chosen):
+        mask = np.zeros((1, *shape))
+        mask.reshape(-1)[element] = 1
+        slope, noise = probe.slopes(mask)
+        weighed = slope[0] * dy
+        found[:, element] = weighed.sum(), np.abs(weighed).sum(), noise * np.abs(dy).sum()
+        if progress is not None:
+            progress(name, (number + 1) * probe.each, len(chosen) * probe.each)
+    values, terms, rounding = (row.reshape(shape) for row in found)
+    values *= probe.correction()
+    return NumericGradient(
+        values=values,
+        terms=terms,
+        rounding=rounding,
+        method=method,
+        evaluations=probe.evaluations,
+    )
+
+
+@dataclass(frozen=True)
+class _Plainly:
+    """A layer whose every evaluation is a plain forward pass of the case's own shapes."""
+
+    layer: Layer
+
+    def outputs_for(
+        self, plan: Plan, tensors: Tensors, name: str, values: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Return y for each of the values."""
+        return Layer.outputs_for(self.layer, plan, tensors, name, values)
+
+
+def _wanted_groups(
+    links: tuple[Link, ...], shape: tuple[int, ...], elements: Sequence[int] | None
+) -> NDArray[Any]:
+    """Return the groups to move, one row of colours each: all, or those of some elements."""
+    import numpy as np
+
+    if elements is None:
+        return np.array(list(product(*(range(link.colours) for link in links))), np.int64)
+    places = np.unravel_index(np.asarray(elements, np.int64), shape)
+    rows = [link.colour_of[place] for link, place in zip(links, places, strict=True)]
+    return np.unique(np.stack(rows, axis=1), axis=0)
+
+
+def _chunks(groups: NDArray[Any], size: int, method: Method) -> Iterator[NDArray[Any]]:
+    each = size * (16 if method.name == "complex-step" else 32)
+    many = max(1, CHUNK_BYTES // max(1, each))
+    for start in range(0, len(groups), many):
+        yield groups[start : start + many]
+
+
+def _moved(links: tuple[Link, ...], groups: NDArray[Any]) -> NDArray[Any]:
+    """Return which elements each group moves: 0 or 1, (M, *S)."""
+    import numpy as np
+
+    rank, masks = len(links), np.ones((len(groups), *[1] * len(links)))
+    for axis, link in enumerate(links):
+        mine = link.colour_of[None] == groups[:, axis, None]
+        masks = masks * mine.reshape(len(groups), *(-1 if a == axis else 1 for a in range(rank)))
+    return masks
+
+
+def _owners(
+    links: tuple[Link, ...], groups: NDArray[Any], shape: tuple[int, ...], output: tuple[int, ...]
+) -> NDArray[Any]:
+    """Return the flat element that each output depends on, the input's size for none: (M, *y)."""
+    import numpy as np
+
+    rank, many = len(output), len(groups)
+    flat = np.zeros((many, *[1] * rank), np.int64)
+    none = np.zeros((many, *[1] * rank), bool)
+    for axis, link in enumerate(links):
+        owner = link.owner[groups[:, axis]]  # (M, output size) or (M, 1)
+        line = [many, *(-1 if a == link.output_axis else 1 for a in range(rank))]
+        placed = owner.reshape(line)
+        flat = flat + placed * math.prod(shape[axis + 1 :])
+        none = none | (placed < 0)
+    return np.broadcast_to(np.where(none, math.prod(shape), flat), (many, *output))
+
+
+def _leak(slope: NDArray[Any], nobody: NDArray[Any], scale: float) -> str | None:
+    """Return the first output that moved though nothing that it depends on did."""
+    import numpy as np
+
+    moved = nobody & (np.abs(slope) > 64 * EPS * scale)
+    if not moved.any():
+        return None
+    place = np.unravel_index(int(moved.argmax()), moved.shape)[1:]
+    index = ",".join(str(int(i)) for i in place)
+    return f"y[{index}] moved, though no element that it should depend on did"
+
+
+def _try_halves(
+    links: tuple[Link, ...],
+    groups: NDArray[Any],
+    probe: _Probe,
+    shape: tuple[int, ...],
+    output: tuple[int, ...],
+    seed: int,
+) -> str | None:
+    """Move a random half of some groups: the outputs of the other half must stay.
+
+    Where every output has an element that moves, nothing is outside and only this can see a leak.
+    """
+    import numpy as np
+
+    stream = np.random.default_rng([seed, *b"halves"])
+    some = groups[stream.permutation(len(groups))[:LEAK_TRIALS]]
+    for group in some:
+        mask = _moved(links, group[None])
+        if mask.sum() < 2:
+            continue
+        half = mask * (stream.random(mask.shape) < 0.5)
+        slope, _ = probe.slopes(half)
+        owner = _owners(links, group[None], shape, output)
+        still = np.append(half.reshape(-1) == 0, True)[owner]
+        leak = _leak(slope, still, probe.scale)
+        if leak is not None:
+            return leak
+    return None
+
+
+def along_random_direction(
+    layer: Layer, plan: Plan, tensors: Tensors, name: str, method: Method, seed: int
+) -> tuple[float, float]:
+    """Return the derivative along a random direction, and the sum of its absolute terms.
+
+    It tells, at one evaluation, whether the whole gradient is zero.
+    """
+    import numpy as np
+
+    stream = np.random.default_rng([seed, *b"direction"])
+    direction = stream.uniform(-1, 1, (1, *plan.inputs[name]))
+    slope, _ = _Probe(layer, plan, tensors, name, replace(method)).slopes(direction)
+    terms = slope[0] * tensors["dy"]
+    return float(terms.sum()), float(np.abs(terms).sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +58,13 @@ class Output:
         return self.quiet or self.out == STDOUT
 
 
-def take_run_options(values: dict[str, Any]) -> RunOptions:
+def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptions:
     """Take the flags that bound a run out of a command's values."""
+    from cnncli.report.progress import ProgressBar
+
     size = values.pop("max_memory", None)
-    return RunOptions(max_memory=None if size is None else parse_size(size))
+    bytes_ = None if size is None else parse_size(size)
+    return RunOptions(max_memory=bytes_, progress=None if quiet else ProgressBar())
 
 
 def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Entry, Tolerance]:
@@ -71,8 +74,8 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     """
     config, tensors = values.pop("config"), values.pop("tensors")
     expect = values.pop("expect") or []
-    keys = ("rtol", "atol", "equal_nan")
-    tolerance = parse_tolerance(placed({key: values.pop(key) for key in keys}))
+    keys = ("rtol", "atol", "equal_nan", "tolerance")
+    tolerance = parse_tolerance(placed({key: values.pop(key, None) for key in keys}))
     entries = layer_entries(layer, values)
     if tensors is not None:
         below = Node(tensors_from(tensors, layer), "--tensors")
@@ -119,10 +122,16 @@ def build(entry: Entry, tolerance: Tolerance) -> Case:
     return entry.build(tolerance, reproduce=command_line())
 
 
-def deliver(results: Sequence[Result], output: Output, values: Values = "auto") -> None:
+def deliver(
+    results: Sequence[Result],
+    output: Output,
+    values: Values = "auto",
+    covers: Mapping[str, str] | None = None,
+) -> None:
     """Write what was asked for: files first, then JSON or tables on standard output.
 
-    `values` is how much of the tensors a table shows where no flag says so.
+    `values` is how much of the tensors a table shows where no flag says so; `covers` says of each
+    built-in probe what it covers.
     """
     if output.out is not None:
         if len(results) > 1:
@@ -154,7 +163,7 @@ def deliver(results: Sequence[Result], output: Output, values: Values = "auto") 
 
                 show_implementations(console, results[0])
         else:
-            show_results(console, results)
+            show_results(console, results, covers)
 
 
 def _write_y(result: Result, out: str) -> None:

@@ -36,7 +36,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cases.case import GradcheckOptions
     from cnncli.cases.flags import placed
     from cnncli.cases.node import Node
-    from cnncli.cases.probes import probe_entries
+    from cnncli.cases.probes import PROBES, probe_entries
     from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
     from cnncli.cli.conventions import per_convention
     from cnncli.cli.status import exit_status
@@ -44,19 +44,21 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.layers.parameters import parameters
     from cnncli.runs.one import run_case
 
-    output, options = Output.take(values), take_run_options(values)
+    output = Output.take(values)
+    options = take_run_options(values, quiet=output.quiet)
     names = [declared.name for declared in parameters(GradcheckOptions)]
     given = {name: values.get(name) for name in names}
     for name in set(names) - {"rtol", "atol"}:
         del values[name]
     check = Node(placed(given), "the command line")
     entry, tolerance = layer_entry(layer, values, gradcheck=check)
-    entries = [entry]
+    entries, covers = [entry], None
     if entry.file is None and "tensors" not in entry.entries:
         if output.out is not None:
             raise UsageError("writes one y, but the probes are several cases", "--out")
         entries = probe_entries(layer, entry.entries)
+        covers = {f"{layer.name}-{probe.name}": probe.covers for probe in PROBES[layer.name]}
     entries = [one for entry in entries for one in per_convention(entry)]
     results = [run_case(build(entry, tolerance), options) for entry in entries]
-    deliver(results, output, values="none")
+    deliver(results, output, "none", covers)
     raise typer.Exit(exit_status(results))

@@ -30,7 +30,8 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.runs.one import run_case
 
     library = take_library(values)
-    output, options = Output.take(values), take_run_options(values)
+    output = Output.take(values)
+    options = take_run_options(values, quiet=output.quiet)
     entry, tolerance = layer_entry(layer, values)
     cases = [build(one, tolerance) for one in per_convention(entry)]
     if library is not None:

@@ -20,7 +20,13 @@ JUDGING_NAMES = ("expect", "rtol", "atol", "equal_nan")
 
 def layer_flags(layer: Layer) -> list[Flag]:
     """Return the flags of a layer command."""
-    return [*_case_flags(layer), *_judging_flags(), *output_flags(), _as_flag()]
+    derived = text_flag(
+        "tolerance",
+        "derived: judge each element of whole tensors by the rounding bound of its own sum.",
+        JUDGING,
+        "derived",
+    )
+    return [*_case_flags(layer), *_judging_flags(), derived, *output_flags(), _as_flag()]
 
 
 def gradcheck_flags(layer: Layer) -> list[Flag]:

@@ -13,6 +13,8 @@ from cnncli.layers.parameters import Ints, Pairs
 if TYPE_CHECKING:
     import numpy as np
 
+    from cnncli.layers.sharing import Link
+
 Shape: TypeAlias = tuple[int, ...]
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 Tensors: TypeAlias = dict[str, Array]
@@ -198,6 +200,19 @@ class Layer(ABC):
     def workspace_bytes(self, plan: Plan, itemsize: int, backward: bool) -> int:
         """Return an upper bound on the kernels' memory beyond inputs and outputs."""
         return 0
+
+    def outputs_for(self, plan: Plan, tensors: Tensors, name: str, values: Array) -> Array:
+        """Return y for each of `values` (M, *shape) of input `name`: (M, *y's shape).
+
+        Layers override it where one pass of a larger tensor gives the same as M small ones.
+        """
+        import numpy as np
+
+        return np.stack([self.output(plan, {**tensors, name: value}) for value in values])
+
+    def sharing(self, plan: Plan, name: str) -> tuple[Link, ...] | None:
+        """Return how each axis of input `name` meets the output; None where nothing is known."""
+        return None
 
     def linear_in(self, plan: Plan, name: str) -> bool:
         """Tell whether y is linear (or affine) in input `name`, so that any step is exact."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnncli.errors import ConfigError, GeometryError, TensorError
 from cnncli.layers.base import Array, Input, Layer, Plan, Request, Tensors
 from cnncli.layers.parameters import Real, Switch
 from cnncli.layers.parameters import parameter as p
+
+if TYPE_CHECKING:
+    from cnncli.layers.sharing import Link
 
 _RUNNING = ("running_mean", "running_var")
 
@@ -169,6 +172,30 @@ class BatchNorm(Layer):
         if plan.params["training"]:
             return batchnorm.statistics(tensors["x"])
         return tensors["running_mean"], tensors["running_var"]
+
+    def outputs_for(self, plan: Plan, tensors: Tensors, name: str, values: Array) -> Array:
+        """Return y for each value of one input, as more channels."""
+        import numpy as np
+
+        many, (n, c, *spatial) = len(values), plan.inputs["x"]
+        wider = {key: np.tile(tensors[key], many) for key in plan.inputs if key != "x"}
+        x = np.broadcast_to(values if name == "x" else tensors["x"], (many, n, c, *spatial))
+        wider["x"] = np.moveaxis(x, 0, 1).reshape(n, many * c, *spatial)
+        if name != "x":
+            wider[name] = values.reshape(-1)
+        y = self.output(plan, wider).reshape(n, many, c, *spatial)
+        return np.moveaxis(y, 1, 0)
+
+    def sharing(self, plan: Plan, name: str) -> tuple[Link, ...]:
+        """Channels are apart; with given statistics every element is."""
+        from cnncli.layers import sharing as to
+
+        n, c, *spatial = plan.inputs["x"]
+        if name != "x":
+            return (to.along(1, c),)
+        if plan.params["training"]:
+            return (to.alone(n), to.along(1, c), *(to.alone(size) for size in spatial))
+        return tuple(to.along(axis, size) for axis, size in enumerate(plan.inputs["x"]))
 
     def linear_in(self, plan: Plan, name: str) -> bool:
         """Only training makes y depend on x through its own statistics."""

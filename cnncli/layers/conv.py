@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnncli.layers.base import (
     Array,
@@ -18,6 +18,9 @@ from cnncli.layers.base import (
 from cnncli.layers.parameters import Ints, Padding, PaddingValue, Pairs, PerAxis, Switch, Whole
 from cnncli.layers.parameters import parameter as p
 from cnncli.layers.sliding import output_spatial, resolve_padding
+
+if TYPE_CHECKING:
+    from cnncli.layers.sharing import Link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +206,55 @@ class Conv(Layer):
         if "b" in tensors:
             gradients["db"] = conv.backward_bias(dy)
         return gradients
+
+    def outputs_for(self, plan: Plan, tensors: Tensors, name: str, values: Array) -> Array:
+        """Return y for each value of one input: of x as more samples, of w and b as more filters.
+
+        Filters stay with their group, so M values make (G, M, F/G) of them.
+        """
+        import numpy as np
+
+        many, n = len(values), plan.inputs["x"][0]
+        y = plan.upstream
+        if name == "x":
+            stacked = values.reshape(many * n, *plan.inputs["x"][1:])
+            return self.output(plan, {**tensors, "x": stacked}).reshape(many, *y)
+        groups = plan.params["groups"]
+        each = y[1] // groups
+        changed: Tensors = {key: tensors[key][None] for key in ("w", "b") if key in tensors}
+        changed[name] = values
+        w = np.broadcast_to(changed["w"], (many, *plan.inputs["w"]))
+        if plan.params["transposed"]:  # (M, C, F/G, *K) -> (C, M * F/G, *K)
+            stacked = w.swapaxes(0, 1).reshape(w.shape[1], many * each, *w.shape[3:])
+        else:  # (M, F, C/G, *K) -> (G * M * F/G, C/G, *K)
+            split = w.reshape(many, groups, each, *w.shape[2:]).swapaxes(0, 1)
+            stacked = split.reshape(groups * many * each, *w.shape[2:])
+        wider = {**tensors, "w": stacked}
+        if "b" in changed:
+            b = np.broadcast_to(changed["b"], (many, y[1])).reshape(many, groups, each)
+            wider["b"] = b.swapaxes(0, 1).reshape(-1)
+        result = self.output(plan, wider).reshape(n, groups, many, each, *y[2:])
+        return np.moveaxis(result, 2, 0).reshape(many, *y)
+
+    def sharing(self, plan: Plan, name: str) -> tuple[Link, ...]:
+        """Samples and groups are apart, and so are elements that no window holds together."""
+        from cnncli.layers import sharing as to
+
+        x, w, y = plan.inputs["x"], plan.inputs["w"], plan.upstream
+        groups, transposed = plan.params["groups"], plan.params["transposed"]
+        if name == "b":
+            return (to.along(1, y[1]),)
+        if name == "w":
+            taps = [to.alone(size) for size in w[2:]]
+            if transposed:
+                rows = to.summed_in_groups(w[0], groups, 1, y[1])
+                return (rows, to.within_group(w[1], 1, y[1]), *taps)
+            return (to.along(1, y[1]), to.alone(w[1]), *taps)
+        large, small = (y[2:], x[2:]) if transposed else (x[2:], y[2:])
+        arguments = {key: plan.arguments[key] for key in ("stride", "padding", "dilation")}
+        windows = to.window_links(large, w[2:], output=small, transposed=transposed, **arguments)
+        channels = to.summed_in_groups(x[1], groups, 1, y[1])
+        return (to.along(0, x[0]), channels, *windows)
 
     def workspace_bytes(self, plan: Plan, itemsize: int, backward: bool) -> int:
         """Return the bound that the kernels state."""

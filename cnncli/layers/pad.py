@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cnncli.errors import GeometryError, TensorError
 from cnncli.layers.base import (
@@ -18,6 +19,9 @@ from cnncli.layers.base import (
 )
 from cnncli.layers.parameters import Choice, Padding, PaddingValue, Real
 from cnncli.layers.parameters import parameter as p
+
+if TYPE_CHECKING:
+    from cnncli.layers.sharing import Link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +116,30 @@ class Pad(Layer):
         from cnncli.kernels import pad
 
         return {"dx": pad.backward(tensors["dy"], plan.spatial, **plan.arguments)}
+
+    def outputs_for(self, plan: Plan, tensors: Tensors, name: str, values: Array) -> Array:
+        """Return y for each value of x, as more samples."""
+        stacked = values.reshape(-1, *plan.inputs["x"][1:])
+        return self.output(plan, {"x": stacked}).reshape(len(values), *plan.upstream)
+
+    def sharing(self, plan: Plan, name: str) -> tuple[Link, ...]:
+        """Every output copies one element or none; which one is told by NumPy's own pad."""
+        import numpy as np
+
+        from cnncli.layers import sharing as to
+
+        n, c, *spatial = plan.inputs["x"]
+        links = [to.along(0, n), to.along(1, c)]
+        modes = {"replicate": "edge", "circular": "wrap"}
+        mode = modes.get(plan.params["mode"], plan.params["mode"])
+        for axis, (size, (before, after)) in enumerate(
+            zip(spatial, plan.params["padding"], strict=True)
+        ):
+            kept = np.arange(size)[max(0, -before) : size - max(0, -after)]
+            widths = (max(0, before), max(0, after))
+            more = {"constant_values": -1} if mode == "constant" else {}
+            links.append(to.copied(size, np.pad(kept, widths, mode=mode, **more), 2 + axis))
+        return tuple(links)
 
     def workspace_bytes(self, plan: Plan, itemsize: int, backward: bool) -> int:
         """Return a bound: one more array of y's size."""

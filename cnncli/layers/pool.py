@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnncli.errors import ConfigError
 from cnncli.layers.base import Array, Input, Layer, Plan, Request, Tensors
 from cnncli.layers.parameters import Choice, Ints, Padding, PaddingValue, PerAxis, Switch
 from cnncli.layers.parameters import parameter as p
 from cnncli.layers.sliding import output_spatial, refuse_empty_windows, resolve_padding
+
+if TYPE_CHECKING:
+    from cnncli.layers.sharing import Link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +130,20 @@ class Pool(Layer):
             return {"dx": pool.average_backward(dy, plan.spatial, **plan.arguments)}
         winners = pool.max_winners(tensors["x"], **plan.arguments)
         return {"dx": pool.max_backward(dy, winners, plan.spatial, **plan.arguments)}
+
+    def outputs_for(self, plan: Plan, tensors: Tensors, name: str, values: Array) -> Array:
+        """Return y for each value of x, as more samples."""
+        stacked = values.reshape(-1, *plan.inputs["x"][1:])
+        return self.output(plan, {"x": stacked}).reshape(len(values), *plan.upstream)
+
+    def sharing(self, plan: Plan, name: str) -> tuple[Link, ...]:
+        """Planes are apart, and so are elements that no window holds together."""
+        from cnncli.layers import sharing as to
+
+        n, c, *spatial = plan.inputs["x"]
+        keys = ("kernel", "stride", "padding", "dilation", "output")
+        arguments = {key: plan.arguments[key] for key in keys}
+        return (to.along(0, n), to.along(1, c), *to.window_links(tuple(spatial), **arguments))
 
     def workspace_bytes(self, plan: Plan, itemsize: int, backward: bool) -> int:
         """Return a bound: winners, masks and a few arrays of y's size."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnncli.checks.check import Check
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 SMALL = 200
 """An output of no more elements is shown whole."""
 
-NUMERIC = ("min", "mean", "max", "max abs", "max rel", "seconds", "checks")
+NUMERIC = (
+    *("min", "mean", "max", "max abs", "max rel", "seconds", "checks"),
+    *("evaluations", "expected error", "observed", "distance"),
+)
 FOLDING = ("", "case", "source", "worst")
 
 Values = Literal["auto", "all", "none"]
@@ -49,13 +52,19 @@ def show_result(console: Console, result: Result, values: Values) -> None:
         for tensor in result.tensors.values():
             _show_values(console, tensor, values)
     if result.checks:
-        _print(console, check_table(console, result.checks))
+        show_checks(console, result.checks)
     _say(console, ending(result), result.status)
 
 
-def show_results(console: Console, results: Sequence[Result]) -> None:
-    """Print many cases: a row each, and for those that are not well what is wrong."""
-    table = _table("case", "layer", "y", "checks", "seconds", "status")
+def show_results(
+    console: Console, results: Sequence[Result], covers: Mapping[str, str] | None = None
+) -> None:
+    """Print many cases: a row each, and for those that are not well what is wrong.
+
+    `covers` says of each case by its name what it is there for.
+    """
+    more = ("accuracy", "covers") if covers else ()
+    table = _table("case", "layer", "y", "checks", "seconds", "status", *more)
     for result in results:
         y = result.tensors.get("y")
         judged = [check for check in result.checks if check.verdict != "skipped"]
@@ -67,14 +76,25 @@ def show_results(console: Console, results: Sequence[Result]) -> None:
             f"{passed}/{len(judged)}" if judged else "",
             f"{result.seconds:.3f}",
             _text(result.status, STYLES[result.status]),
+            *((_accuracy_text(result), _text(covers.get(result.name, ""))) if covers else ()),
         )
     _print(console, table)
     for result in results:
         wrong = [check for check in result.checks if check.fails_case]
         if wrong:
             _say(console, f"{label(result)}: {ending(result)}", result.status)
-            _print(console, check_table(console, wrong))
+            show_checks(console, wrong)
     _say(console, summary(results), _worst_status(results))
+
+
+def _accuracy_text(result: Result) -> str:
+    """Return the largest distance of a gradient of ours from the numeric one, whole-array."""
+    errors = [
+        check.norm_rel_error
+        for check in result.checks
+        if check.subject == "ours" and check.norm_rel_error is not None
+    ]
+    return error_text(max(errors, default=None))
 
 
 def show_plans(console: Console, plans: Sequence[tuple[str | None, str, PlannedCase]]) -> None:
@@ -114,6 +134,19 @@ def check_table(console: Console, checks: Sequence[Check]) -> Table:
     return table
 
 
+def show_checks(console: Console, checks: Sequence[Check]) -> None:
+    """Print checks: comparisons, then gradients, then what is known of those that failed."""
+    from cnncli.report.gradients import gradcheck_table, show_diagnosis
+
+    gradients = [check for check in checks if check.check == "gradcheck"]
+    others = [check for check in checks if check.check != "gradcheck"]
+    if others:
+        _print(console, check_table(console, others))
+    if gradients:
+        _print(console, gradcheck_table(console, gradients))
+    show_diagnosis(console, checks)
+
+
 def ending(result: Result) -> str:
     """Say in words how a case ended."""
     checks = [check for check in result.checks if check.verdict != "skipped"]
@@ -129,6 +162,8 @@ def ending(result: Result) -> str:
     text = f"FAILED: {len(wrong)} of {counted}"
     first = wrong[0]
     reason = first.note or _worst_text(first, full=False)
+    if first.diagnosis and "look" in first.diagnosis[0]:
+        reason = first.diagnosis[0]["cause"]
     place = f" ({first.where})" if first.where else ""
     return f"{text}; {first.tensor} {_check_name(first)}{place}: {reason}"
 
@@ -156,7 +191,7 @@ def _check_name(check: Check) -> str:
         return f"expect {check.assertion}"
     if check.check == "against":
         return f"against {check.implementation}"
-    return f"{check.check} {check.subject}"
+    return f"{check.check} {check.identity or check.subject}"
 
 
 def _worst_text(check: Check, full: bool) -> str:
@@ -166,6 +201,8 @@ def _worst_text(check: Check, full: bool) -> str:
         expected = number_text(check.worst.expected, full=full)
         against = {"expect": "expected", "gradcheck": "numeric"}.get(check.check, "ours")
         many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
+        if check.bound_share is not None and check.note:
+            many += f"; {check.note}"
         return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"
     if check.check == "against" and check.got is None:
         return ": ".join(text for text in (check.reason, check.note) if text)
@@ -258,6 +295,16 @@ def _table(*columns: str) -> Table:
             overflow="fold",
         )
     return table
+
+
+def make_table(*columns: str) -> Table:
+    """Return an empty table of the house's style."""
+    return _table(*columns)
+
+
+def make_text(text: str, style: str = "") -> Text:
+    """Return text that is never read as markup."""
+    return _text(text, style)
 
 
 def _text(text: str, style: str = "") -> Text:

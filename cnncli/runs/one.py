@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ class RunOptions:
 
     max_memory: int | None = None
     """Bytes; None is half of what is free."""
+    progress: Callable[[str, int, int], None] | None = None
+    """Told of a long gradient check the tensor, the evaluations made and those there will be."""
 
 
 def run_case(case: Case, options: RunOptions) -> Result:
@@ -113,7 +116,7 @@ def _compute(
         plan, _ = _judge(ingredients, options)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
-        checks = _check(ingredients, plan, tensors)
+        checks = _check(ingredients, plan, tensors, options)
         found, theirs = _check_against(case, plan, tensors)
         return plan, tensors, checks + found, theirs
 
@@ -154,11 +157,15 @@ def _judge_expected_names(case: Case, plan: Plan) -> None:
             raise GeometryError(reason, assertions[0].where)
 
 
-def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult]) -> list[Check]:
-    from cnncli.checks.expect import check_assertion
+def _check(
+    ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult], options: RunOptions
+) -> list[Check]:
+    from cnncli.checks.expected import judge_expected
 
     case = ingredients.case
     layout = case.settings.layout
+    outside = {name: tensor.array for name, tensor in tensors.items()}
+    inside = {name: to_inside(layout, name, array) for name, array in outside.items()}
     checks: list[Check] = []
     judged: dict[str, tuple[NDArray[Any], str]] = {}
     for name, assertions in case.expect.items():
@@ -170,17 +177,27 @@ def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult
                 reference, stored = load_reference(ingredients, assertion.source, name, shape)
                 if assertion.kind == "npy" and _is_gradchecked(case, name):
                     judged[name] = (to_inside(layout, name, reference), stored)
-                    continue
-            array = tensor.array
-            if assertion.kind in CHANNEL_STATISTICS:
-                array = to_inside(layout, name, array)
-            checks.append(check_assertion(assertion, name, array, tensor.stored, reference, stored))
+                    if not assertion.tolerance.derived:
+                        continue
+            whole = assertion.is_whole
+            if whole and reference is not None:
+                reference = to_inside(layout, name, reference)
+            arrays = inside if whole or assertion.kind in CHANNEL_STATISTICS else outside
+            check = judge_expected(
+                case.layer, plan, arrays, assertion, name, tensor.stored, reference, stored
+            )
+            checks.append(_placed_outside(check, layout) if whole else check)
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
 
-        arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
         found = check_gradients(
-            case.layer, plan, arrays, judged, case.gradcheck, case.settings.seed
+            case.layer,
+            plan,
+            inside,
+            judged,
+            case.gradcheck,
+            case.settings.seed,
+            options.progress,
         )
         checks += [_placed_outside(check, layout) for check in found]
     return checks

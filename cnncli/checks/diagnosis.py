@@ -1,0 +1,276 @@
+"""What is wrong with a wrong tensor: the named faults that reproduce it, never a nearest guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cnncli.checks.bench import Bench, Fault
+from cnncli.checks.check import Check
+from cnncli.layers.base import Layer, Plan, Tensors, shape_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAME = 1e-6
+"""Relative distance up to which two tensors are one; coarser where the tensor's own type is."""
+PRECISION = {"float32": 1e-6, "float16": 4e-3, "bfloat16": 3e-2}
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """One named fault that reproduces a wrong tensor.
+
+    `fault` is its name in the table, `distance` how far the tensor is from what it gives, relative.
+    """
+
+    fault: str
+    cause: str
+    look: str
+    distance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Every fault that explains a tensor, the nearest that does not, and how to tell them apart."""
+
+    causes: list[Cause]
+    runner_up: Cause | None
+    tell: str | None = None
+
+
+def diagnose(
+    layer: Layer, plan: Plan, tensors: Tensors, name: str, wrong: NDArray[Any], stored: str = ""
+) -> list[Cause]:
+    """Return the named faults that give `wrong` as tensor `name`, best first; none if unknown.
+
+    `tensors` holds every input of the plan and, for gradients, dy. A fault that changes nothing
+    here is no cause. `wrong` may have any shape: the shape often tells.
+    """
+    return full_diagnosis(layer, plan, tensors, name, wrong, stored).causes
+
+
+def full_diagnosis(
+    layer: Layer, plan: Plan, tensors: Tensors, name: str, wrong: NDArray[Any], stored: str = ""
+) -> Diagnosis:
+    """Return the causes of a wrong tensor as `diagnose` does, with the runner-up; see Diagnosis."""
+    import numpy as np
+
+    from cnncli.checks.faults import FAULTS
+
+    names = (*plan.inputs, "dy")
+    wide = {key: np.asarray(tensors[key], np.float64) for key in names if key in tensors}
+    bench = Bench(layer, plan, wide, name)
+    if name == "indices" or (name in plan.gradients and "dy" not in wide):
+        return Diagnosis(causes=[], runner_up=None)
+    with np.errstate(all="ignore"):
+        wrong = np.asarray(wrong, np.float64)
+        right = bench.right
+        same = max(SAME, PRECISION.get(stored or "float64", SAME))
+        causes, faults, others = [], [], []
+        for fault in FAULTS:
+            if not fault.applies(layer.name, name):
+                continue
+            far = _nearest(fault.variants(bench), wrong, right, same)
+            if far is None:
+                continue
+            cause = Cause(
+                fault=fault.name,
+                cause=fault.cause.format(t=name),
+                look=fault.look.format(t=name),
+                distance=far,
+            )
+            if far <= same:
+                causes.append(cause)
+                faults.append(fault)
+            else:
+                others.append(cause)
+        if not causes and distance(wrong, right) > same:
+            causes = _fits(bench, wrong, right, same)
+        order = sorted(range(len(causes)), key=lambda at: causes[at].distance)
+        tell = _telling_geometry(bench, faults) if len(faults) > 1 else None
+    return Diagnosis(
+        causes=[causes[at] for at in order],
+        runner_up=min(others, key=lambda cause: cause.distance, default=None),
+        tell=tell,
+    )
+
+
+def distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return |a-b| / max(|a|, |b|): 0 for equal, infinite where shapes differ or a NaN stands."""
+    import numpy as np
+
+    if a.shape != b.shape:
+        return float("inf")
+    largest = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
+    far = float(np.linalg.norm(a - b)) / largest if largest else 0.0
+    return far if np.isfinite(far) else float("inf")
+
+
+def _nearest(
+    variants: list[NDArray[Any]], wrong: NDArray[Any], right: NDArray[Any], same: float
+) -> float | None:
+    """Return the least distance of a fault's variants, those that change nothing left out."""
+    far = [distance(wrong, one) for one in variants if distance(one, right) > same]
+    least = min(far, default=float("inf"))
+    return least if least < float("inf") else None
+
+
+def _fits(bench: Bench, wrong: NDArray[Any], right: NDArray[Any], same: float) -> list[Cause]:
+    """Return what fits with numbers of its own: a factor, bn's terms weighed, values moved."""
+    import numpy as np
+
+    name = bench.name
+    if wrong.size == right.size and np.isfinite(wrong).all() and wrong.any():
+        moved = distance(np.sort(wrong, axis=None), np.sort(right, axis=None))
+        if moved <= same and np.unique(right).size > 2:
+            return [
+                Cause(
+                    fault="values moved",
+                    cause=f"{name} holds the right values in the wrong places",
+                    look="look for a reshape where axes should be transposed, or a wrong index",
+                    distance=moved,
+                )
+            ]
+    if wrong.shape != right.shape or not np.isfinite(wrong).all() or not wrong.any():
+        return []
+    factor = float(np.vdot(right, wrong) / np.vdot(right, right)) if right.any() else 0.0
+    far = distance(wrong, factor * right)
+    if far <= same and factor:
+        return [
+            Cause(
+                fault="factor",
+                cause=f"{name} is {factor:.6g} times the right one",
+                look=f"look for a factor of {factor:.6g}, or 1/{1 / factor:.6g}",
+                distance=far,
+            )
+        ]
+    if bench.layer.name == "bn" and name == "dx" and bench.plan.params["training"]:
+        return _weighed_terms(bench, wrong, same)
+    return []
+
+
+def _weighed_terms(bench: Bench, wrong: NDArray[Any], same: float) -> list[Cause]:
+    """Return bn's dx as a weighed sum of its three terms, by regression, if it is one."""
+    import numpy as np
+
+    from cnncli.checks import faults_bn
+
+    none = faults_bn.statistics_constant(bench)
+    mean = faults_bn.var_term_missing(bench) - none
+    var = faults_bn.mean_term_missing(bench) - none
+    terms = np.stack([none.ravel(), mean.ravel(), var.ravel()], axis=1)
+    weights, _, rank, _ = np.linalg.lstsq(terms, wrong.ravel(), rcond=None)
+    far = distance(wrong, (terms @ weights).reshape(wrong.shape))
+    if far > same or rank < 3 or wrong.size < 8:
+        return []
+    shown = ", ".join(
+        f"{weight:.4g} of the {term}"
+        for weight, term in zip(
+            weights, ("part of dy", "mean's part", "variance's part"), strict=True
+        )
+    )
+    off = [
+        term
+        for weight, term in zip(weights, ("dy", "mean", "variance"), strict=True)
+        if abs(weight - 1) > 1e-4
+    ]
+    return [
+        Cause(
+            fault="terms weighed",
+            cause=f"dx has its three terms in the wrong proportion: {shown}; each should be 1",
+            look=f"check the {' and the '.join(off)} term",
+            distance=far,
+        )
+    ]
+
+
+def _telling_geometry(bench: Bench, faults: list[Fault]) -> str:
+    """Return a geometry at which no two of the faults agree, found among the built-in probes."""
+    from cnncli.checks.probebench import probe_benches
+
+    best, most = None, 0
+    pairs = len(faults) * (len(faults) - 1) // 2
+    for label, other in probe_benches(bench):
+        made = [fault.variants(other) for fault in faults]
+        if any(not variants for variants in made):
+            continue
+        right = other.right
+        told = sum(
+            all(distance(p, q) > SAME for p in made[i] for q in made[j])
+            for i in range(len(made))
+            for j in range(i)
+        ) * all(any(distance(p, right) > SAME for p in variants) for variants in made)
+        if told > most:
+            best, most = label, told
+    names = " and ".join(repr(fault.name) for fault in faults)
+    if best is None:
+        return f"{names} are the same here and on every built-in geometry"
+    apart = "" if most == pairs else " (most of them)"
+    return f"this geometry cannot tell {names} apart; one that can{apart}: {best}"
+
+
+def explain(
+    check: Check,
+    layer: Layer,
+    plan: Plan,
+    tensors: Tensors,
+    wrong: NDArray[Any],
+    stored: str,
+    mask: NDArray[Any] | None,
+) -> Check:
+    """Return a failed check with its diagnosis and, of `mask`, where its errors sit."""
+    from cnncli.checks.places import where_errors_sit
+
+    found = full_diagnosis(layer, plan, tensors, check.tensor, wrong, stored)
+    rows = [
+        {"cause": c.cause, "distance": c.distance, "fault": c.fault, "look": c.look}
+        for c in found.causes
+    ]
+    note = check.note
+    if check.got is not None and check.note == "shapes differ":
+        right = {**plan.gradients, **plan.outputs}[check.tensor]
+        note = f"shapes differ: {shape_text(wrong.shape)} should be {shape_text(right)}"
+    runner = found.runner_up
+    if check.tensor == "indices":
+        rows = []
+    elif not rows:
+        rows = [{"cause": UNKNOWN} | ({"distance": runner.distance} if runner else {})]
+    return replace(
+        check,
+        note=note,
+        diagnosis=rows or None,
+        runner_up={"cause": runner.cause, "distance": runner.distance} if runner else None,
+        tell=found.tell,
+        sits=where_errors_sit(layer, plan, check.tensor, mask) if mask is not None else None,
+    )
+
+
+def explain_expected(
+    check: Check,
+    layer: Layer,
+    plan: Plan,
+    tensors: Tensors,
+    expected: tuple[NDArray[Any], str],
+    ours: NDArray[Any],
+) -> Check:
+    """Return a failed comparison of a whole tensor of the layer's with the other's diagnosis.
+
+    `expected` is the array that ours differs from, with its stored type. An input, which nothing
+    computes, has none.
+    """
+    import numpy as np
+
+    array, stored = expected
+    if check.tensor not in plan.outputs and check.tensor not in plan.gradients:
+        return check
+    mask = None
+    if array.shape == ours.shape and check.rtol is not None and check.atol is not None:
+        with np.errstate(all="ignore"):
+            a, b = ours.astype(np.float64), array.astype(np.float64)
+            mask = ~((np.abs(a - b) <= check.atol + check.rtol * np.abs(b)) | (a == b))
+            mask = np.asarray(mask)
+    if array.dtype.kind not in "fiu":
+        return check
+    return explain(check, layer, plan, tensors, array, stored, mask)

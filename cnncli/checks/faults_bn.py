@@ -1,0 +1,237 @@
+"""Faults of batch normalisation, forward and backward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from cnncli.checks.bench import Bench
+from cnncli.checks.faults_common import need
+from cnncli.kernels.windows import Array
+
+
+def _column(b: Bench, numbers: Array) -> Array:
+    return numbers.reshape(-1, *(1 for _ in b.space))
+
+
+def _axes(b: Bench) -> tuple[int, ...]:
+    return (0, *b.space)
+
+
+def _statistics(
+    b: Bench, axes: tuple[int, ...] | None = None, ddof: int = 0
+) -> tuple[Array, Array]:
+    """Mean and variance, broadcast against x; the running ones in inference."""
+    if axes is None and not b.plan.params["training"]:
+        return _column(b, b.tensors["running_mean"]), _column(b, b.tensors["running_var"])
+    over = _axes(b) if axes is None else axes
+    count = math.prod(b.x.shape[axis] for axis in over)
+    need(count > ddof)
+    mean = b.x.mean(axis=over, keepdims=True)
+    return mean, np.square(b.x - mean).sum(axis=over, keepdims=True) / (count - ddof)
+
+
+def _redo(
+    b: Bench,
+    *,
+    mean_term: float = 1.0,
+    var_term: float = 1.0,
+    axes: tuple[int, ...] | None = None,
+    summed: tuple[int, ...] | None = None,
+    count: int | None = None,
+    ddof: int = 0,
+    eps: float | None = None,
+    gamma_power: int = 1,
+    sigma_power: int = 1,
+    outside: bool = False,
+) -> Array:
+    """Return y, dx, dgamma or dbeta by the textbook's formula, with one thing changed."""
+    dy, x = b.tensors.get("dy"), b.x
+    eps = b.plan.params["eps"] if eps is None else eps
+    mean, var = _statistics(b, axes, ddof)
+    sigma = np.sqrt(var) + eps if outside else np.sqrt(var + eps)
+    gamma = _column(b, b.tensors["gamma"]) ** gamma_power
+    hat = (x - mean) / sigma**sigma_power
+    if b.name == "y":
+        return np.asarray(hat * gamma + _column(b, b.tensors["beta"]))
+    assert dy is not None
+    if b.name == "dgamma":
+        return np.asarray((dy * hat).sum(axis=_axes(b)))
+    over = summed or axes or _axes(b)
+    m = count or math.prod(x.shape[axis] for axis in over)
+    training = b.plan.params["training"]
+    hat = (x - mean) / sigma
+    first = dy.sum(axis=over, keepdims=True) / m * (mean_term if training else 0)
+    second = hat * (dy * hat).sum(axis=over, keepdims=True) / m * (var_term if training else 0)
+    return np.asarray(gamma / sigma**sigma_power * (dy - first - second))
+
+
+def mean_term_missing(b: Bench) -> Array:
+    """Dx without the part through the mean."""
+    return _redo(b, mean_term=0)
+
+
+def var_term_missing(b: Bench) -> Array:
+    """Dx without the part through the variance."""
+    return _redo(b, var_term=0)
+
+
+def statistics_constant(b: Bench) -> Array:
+    """Mean and variance taken for constants."""
+    return _redo(b, mean_term=0, var_term=0)
+
+
+def divided_by_n(b: Bench) -> list[Array]:
+    """Means over N alone: the sums divided by N, summed over N, or statistics over N."""
+    n = b.x.shape[0]
+    return [_redo(b, count=n), _redo(b, summed=(0,)), _redo(b, axes=(0,))]
+
+
+def divided_by_plane(b: Bench) -> list[Array]:
+    """Means over H and W alone: the sums divided by H*W, or summed over the plane."""
+    return [
+        _redo(b, count=math.prod(b.plan.spatial)),
+        _redo(b, summed=b.space),
+        _redo(b, axes=b.space),
+    ]
+
+
+def means_not_divided(b: Bench) -> Array:
+    """The sums of dx not divided at all."""
+    return _redo(b, count=1)
+
+
+def per_sample(b: Bench) -> Array:
+    """Statistics of each sample over C, H, W, as in layer normalisation."""
+    return _redo(b, axes=(1, *b.space))
+
+
+def over_n_alone(b: Bench) -> Array:
+    """Statistics over N alone, each pixel its own."""
+    return _redo(b, axes=(0,))
+
+
+def over_plane_alone(b: Bench) -> Array:
+    """Statistics of each plane, as in instance normalisation."""
+    return _redo(b, axes=b.space)
+
+
+def gamma_forgotten(b: Bench) -> Array:
+    """Without gamma."""
+    return _redo(b, gamma_power=0)
+
+
+def gamma_twice(b: Bench) -> Array:
+    """With gamma squared."""
+    return _redo(b, gamma_power=2)
+
+
+def var_for_sigma(b: Bench) -> Array:
+    """1/var where 1/sigma belongs."""
+    return _redo(b, sigma_power=2)
+
+
+def sigma_missing(b: Bench) -> Array:
+    """Not divided by sigma."""
+    return _redo(b, sigma_power=0)
+
+
+def unbiased(b: Bench) -> Array:
+    """The variance divided by m - 1."""
+    need(b.plan.params["training"])
+    return _redo(b, ddof=1)
+
+
+def eps_is(value: float) -> Callable[[Bench], Array]:
+    """Return the fault of another eps."""
+
+    def make(b: Bench) -> Array:
+        need(b.plan.params["eps"] != value)
+        return _redo(b, eps=value)
+
+    return make
+
+
+def eps_outside(b: Bench) -> Array:
+    """Eps added to the deviation, outside the root."""
+    return _redo(b, outside=True)
+
+
+def other_statistics(b: Bench) -> Array:
+    """The batch's statistics in inference, or the running ones in training."""
+    training = b.plan.params["training"]
+    need(not training or "running_mean" in b.tensors)
+    return b.redo(params={"training": not training})
+
+
+def beta_missing(b: Bench) -> Array:
+    """Y without beta."""
+    return b.right - _column(b, b.tensors["beta"])
+
+
+def roles_exchanged(b: Bench) -> Array:
+    """Gamma for beta and beta for gamma."""
+    if b.name == "y":
+        return b.redo(gamma=b.tensors["beta"], beta=b.tensors["gamma"])
+    return b.redo(name={"dgamma": "dbeta", "dbeta": "dgamma"}[b.name])
+
+
+def mean_not_subtracted(b: Bench) -> Array:
+    """X in place of x - mean."""
+    _, var = _statistics(b)
+    scaled = b.x / np.sqrt(var + b.plan.params["eps"])
+    if b.name == "dgamma":
+        return np.asarray((b.dy * scaled).sum(axis=_axes(b)))
+    return np.asarray(scaled * _column(b, b.tensors["gamma"]) + _column(b, b.tensors["beta"]))
+
+
+def raw_x(b: Bench) -> list[Array]:
+    """Dgamma from x, or from x - mean, in place of the normalised x."""
+    mean, _ = _statistics(b)
+    return [(b.dy * part).sum(axis=_axes(b)) for part in (b.x, b.x - mean)]
+
+
+def y_for_hat(b: Bench) -> Array:
+    """Dgamma from y in place of the normalised x."""
+    return np.asarray((b.dy * b.redo(name="y")).sum(axis=_axes(b)))
+
+
+def times_gamma(b: Bench) -> Array:
+    """Multiplied with gamma once more."""
+    return np.asarray(b.right * b.tensors["gamma"])
+
+
+def wrong_axes(b: Bench) -> list[Array]:
+    """Summed over other axes than N, H, W."""
+    mean, var = _statistics(b)
+    hat = (b.x - mean) / np.sqrt(var + b.plan.params["eps"])
+    terms = b.dy * (hat if b.name == "dgamma" else 1)
+    kept = [terms.sum(axis=0), terms.sum(axis=b.space), terms.sum(axis=(1, *b.space))]
+    kept += [terms.sum(axis=(0, 1)), np.asarray(terms.sum())]
+    return [*kept, terms[0].sum(axis=tuple(range(1, terms.ndim - 1)))]
+
+
+def momentum_reversed(b: Bench) -> Array:
+    """The old value weighed as the new one and the new as the old."""
+    need(b.plan.params["momentum"] != 0.5)
+    return b.redo(params={"momentum": 1 - b.plan.params["momentum"]})
+
+
+def other_running_variance(b: Bench) -> Array:
+    """The biased variance for the unbiased one, or the reverse."""
+    other = {"unbiased": "biased", "biased": "unbiased"}[b.plan.params["running_variance"]]
+    return b.redo(params={"running_variance": other})
+
+
+def not_updated(b: Bench) -> list[Array]:
+    """The old running value, or the batch's alone."""
+    old = b.tensors[b.name.removeprefix("new_")]
+    return [old, b.redo(params={"momentum": 1.0}), b.redo(params={"momentum": 0.0})]
+
+
+def deviation_for_variance(b: Bench) -> Array:
+    """The running deviation in place of the variance."""
+    need(b.name == "new_running_var")
+    return np.asarray(np.sqrt(b.right))

@@ -1,0 +1,101 @@
+"""Exact identities of gradients: equations that need no step, judged relative to their terms.
+
+They see other faults than a numeric gradient and none of its noise. Sources: the layers are linear
+(Euler's identity for homogeneous functions; the adjoint's definition), max pooling pays every dy
+out, batch normalisation does not change when x is shifted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnncli.layers.base import Layer, Plan, Tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Relative to the sum of absolute terms, by the gradient's stored type.
+TOLERANCES = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """One equation about a gradient, or one a channel or plane: both sides, and absolute terms."""
+
+    text: str
+    left: NDArray[Any]
+    right: NDArray[Any]
+    terms: NDArray[Any]
+
+
+def identities(
+    layer: Layer, plan: Plan, tensors: Tensors, name: str, gradient: NDArray[Any]
+) -> list[Identity]:
+    """Return the identities that `gradient`, as tensor `name`, must meet.
+
+    `tensors` are float64 and hold the inputs and dy. None where the layer has none for it.
+    """
+    import numpy as np
+
+    source, dy = name[1:], tensors["dy"]
+    space = tuple(range(2, dy.ndim))
+    found = []
+    if layer.name in ("conv", "pad") or (layer.name == "pool" and plan.params["mode"] == "avg"):
+        found.append(_adjoint(layer, plan, tensors, source, gradient))
+    if layer.name == "pool" and _pays_all(plan):
+        text = "sum of dx = sum of dy in each (n, c)"
+        found.append(_sums(text, gradient, dy, space))
+    if layer.name == "pad" and plan.params["mode"] != "constant":
+        text = "sum of dx = sum of dy in each (n, c)"
+        found.append(_sums(text, gradient, dy, space))
+    if layer.name == "bn" and name == "dx" and plan.params["training"]:
+        axes = (0, *space)
+        sums, sizes = gradient.sum(axis=axes), np.abs(gradient).sum(axis=axes)
+        text = "dx sums to 0 in each channel"
+        found.append(Identity(text=text, left=sums, right=np.zeros_like(sums), terms=sizes))
+    if layer.name == "bn" and name == "dbeta":
+        axes = (0, *space)
+        sizes = np.abs(dy).sum(axis=axes) + np.abs(gradient)
+        text = "dbeta = sum of dy in each channel"
+        found.append(Identity(text=text, left=gradient, right=dy.sum(axis=axes), terms=sizes))
+    return found
+
+
+def _adjoint(
+    layer: Layer, plan: Plan, tensors: Tensors, source: str, gradient: NDArray[Any]
+) -> Identity:
+    """<dx, x> = <dy, y(x) - y(0)>, which holds for every input that y is linear in."""
+    import numpy as np
+
+    value = tensors[source]
+    both = np.stack([value, np.zeros_like(value)])
+    y, rest = layer.outputs_for(plan, {k: tensors[k] for k in plan.inputs}, source, both)
+    left, right = gradient * value, tensors["dy"] * (y - rest)
+    absolute = np.abs(left).sum() + np.abs(right).sum()
+    minus = ""
+    if layer.name == "conv" and "b" in plan.inputs:
+        minus = " - conv(x, w)" if source == "b" else " - b"
+    elif plan.params.get("value"):
+        minus = " - value"
+    y_text = f"(y{minus})" if minus else "y"
+    return Identity(
+        text=f"sum(d{source}*{source}) = sum(dy*{y_text})",
+        left=np.asarray(left.sum()),
+        right=np.asarray(right.sum()),
+        terms=np.asarray(absolute),
+    )
+
+
+def _sums(text: str, gradient: NDArray[Any], dy: NDArray[Any], space: tuple[int, ...]) -> Identity:
+    import numpy as np
+
+    sizes = np.abs(gradient).sum(axis=space) + np.abs(dy).sum(axis=space)
+    return Identity(text=text, left=gradient.sum(axis=space), right=dy.sum(axis=space), terms=sizes)
+
+
+def _pays_all(plan: Plan) -> bool:
+    """Tell whether every dy goes to real elements whole: no share is lost to padding."""
+    if plan.params["mode"] == "max" or not plan.params["count_include_pad"]:
+        return True
+    return not any(before or after for before, after in plan.params["padding"])

@@ -1,0 +1,94 @@
+"""Gradient checks and diagnoses as tables. A view computes nothing: all stands in the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnncli.checks.check import Check
+from cnncli.report.numbers import error_text, index_text, number_text, value_text
+from cnncli.report.tables import STYLES, make_table, make_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def gradcheck_table(console: Console, checks: Sequence[Check]) -> Table:
+    """Return a row a check: how the reference was found, how exact it is, how far off was judged.
+
+    `expected error` is what the method should reach and `observed` what was found, both
+    relative to the whole array (of an identity: to the sum of its terms).
+    """
+    full = not console.is_terminal
+    columns = ("method", "evaluations", "expected error", "observed", "max rel", "worst", "verdict")
+    table = make_table("tensor", "whose", *columns)
+    for check in checks:
+        observed = check.max_rel_error if check.identity else check.norm_rel_error
+        table.add_row(
+            check.tensor,
+            check.subject or "",
+            make_text(method_text(check)),
+            "" if check.evaluations is None else str(check.evaluations),
+            error_text(check.rtol if check.identity else check.accuracy),
+            error_text(observed),
+            error_text(None if check.identity else check.max_rel_error),
+            make_text(_worst(check, full)),
+            make_text(check.verdict, STYLES[check.verdict]),
+        )
+    return table
+
+
+def method_text(check: Check) -> str:
+    """Return how a reference was found: the method and its step, or the identity."""
+    if check.identity:
+        return check.identity
+    if check.method is None:
+        return ""
+    return f"{check.method}, step {check.step:.3g}"
+
+
+def _worst(check: Check, full: bool) -> str:
+    if check.worst is None:
+        got, expected = (value_text(v, full=full) for v in (check.got, check.expected))
+        return f"shape {got}, should be {expected}"
+    got, expected = (number_text(v, full=full) for v in (check.worst.got, check.worst.expected))
+    if check.identity:
+        place = f"at {','.join(map(str, check.worst.index))}: " if check.worst.index else ""
+        return f"{place}{got} = {expected}?"
+    many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
+    return f"{index_text(check.tensor, check.worst.index)} {got}, numeric {expected}{many}"
+
+
+def show_diagnosis(console: Console, checks: Sequence[Check]) -> None:
+    """Print what is known of each failed check: the cause, what to look at, where errors sit."""
+    for check in checks:
+        _say_notes(console, check)
+        if check.diagnosis is None:
+            continue
+        table = make_table("diagnosis", "distance", "what to look at")
+        for row in check.diagnosis:
+            table.add_row(
+                make_text(f"{row['cause']}"),
+                error_text(row.get("distance")),
+                make_text(row.get("look", "none of the named faults gives this tensor")),
+            )
+        if check.runner_up is not None:
+            table.add_row(
+                make_text(f"not: {check.runner_up['cause']}", "dim"),
+                error_text(check.runner_up["distance"]),
+                make_text("the nearest that does not explain it", "dim"),
+            )
+        console.print(table)
+        for place in check.sits or ():
+            console.print(make_text(f"{check.tensor}: {place}"))
+        if check.tell:
+            console.print(make_text(check.tell))
+        console.print()
+
+
+def _say_notes(console: Console, check: Check) -> None:
+    if check.note and check.check == "gradcheck":
+        text = f"{check.tensor} ({check.subject}): {check.note}"
+        console.print(make_text(text, STYLES[check.verdict]))
+        console.print()
