@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from cnncli.cases.case import Case, build_case
 from cnncli.cases.node import from_data
+from cnncli.cases.tensors import plan_for
+from cnncli.implementations.base import Task
 from cnncli.runs.one import RunOptions, run_case
 from cnncli.runs.result import Result
 
@@ -20,3 +24,22 @@ def case_of(layer: str, params: dict[str, Any], tensors: dict[str, Any], **more:
 def result_of(layer: str, params: dict[str, Any], tensors: dict[str, Any], **more: Any) -> Result:
     """Return what that case gives."""
     return run_case(case_of(layer, params, tensors, **more), RunOptions())
+
+
+def task_of(
+    layer: str, params: dict[str, Any], arrays: dict[str, Any], *, convention: str = "torch"
+) -> Task:
+    """Return the task of computing a layer of given arrays, forward and backward, dy random."""
+    case = case_of(layer, params, {}, convention=convention)
+    plan = plan_for(case, {name: array.shape for name, array in arrays.items()})
+    inputs = dict(arrays)
+    for name, shape in plan.inputs.items():
+        inputs.setdefault(name, np.ones(shape) if name == "gamma" else np.zeros(shape))
+    inputs["dy"] = np.random.default_rng(5).standard_normal(plan.upstream)
+    return Task(layer=case.layer, plan=plan, tensors=inputs, backward=True, convention=convention)
+
+
+def ours_of(task: Task) -> dict[str, Any]:
+    """Return everything that our kernels compute of a task, its inputs too."""
+    outputs = task.layer.forward(task.plan, task.tensors)
+    return task.tensors | outputs | task.layer.backward(task.plan, task.tensors)
