@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SAME = 1e-6
 """Relative distance up to which two tensors are one; coarser where the tensor's own type is."""
 PRECISION = {"float32": 1e-6, "float16": 4e-3, "bfloat16": 3e-2}
+CLOSER = 0.1
+"""A cause must be this much nearer than the right tensor is."""
+NOTHING = 1e-12
 UNKNOWN = "unknown"
 
 
@@ -68,11 +71,12 @@ def full_diagnosis(
         wrong = np.asarray(wrong, np.float64)
         right = bench.right
         same = max(SAME, PRECISION.get(stored or "float64", SAME))
+        away = distance(wrong, right)
         causes, faults, others = [], [], []
         for fault in FAULTS:
             if not fault.applies(layer.name, name):
                 continue
-            far = _nearest(fault.variants(bench), wrong, right, same)
+            far = _nearest(fault.variants(bench), wrong, right)
             if far is None:
                 continue
             cause = Cause(
@@ -81,12 +85,13 @@ def full_diagnosis(
                 look=fault.look.format(t=name),
                 distance=far,
             )
-            if far <= same:
+            # A fault that hardly changes anything here is as far from `wrong` as the right one is.
+            if far <= min(same, CLOSER * away):
                 causes.append(cause)
                 faults.append(fault)
             else:
                 others.append(cause)
-        if not causes and distance(wrong, right) > same:
+        if not causes and away > same:
             causes = _fits(bench, wrong, right, same)
         order = sorted(range(len(causes)), key=lambda at: causes[at].distance)
         tell = _telling_geometry(bench, faults) if len(faults) > 1 else None
@@ -109,10 +114,10 @@ def distance(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def _nearest(
-    variants: list[NDArray[Any]], wrong: NDArray[Any], right: NDArray[Any], same: float
+    variants: list[NDArray[Any]], wrong: NDArray[Any], right: NDArray[Any]
 ) -> float | None:
     """Return the least distance of a fault's variants, those that change nothing left out."""
-    far = [distance(wrong, one) for one in variants if distance(one, right) > same]
+    far = [distance(wrong, one) for one in variants if distance(one, right) > NOTHING]
     least = min(far, default=float("inf"))
     return least if least < float("inf") else None
 

@@ -5,35 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cnncli.checks.bench import Bench
+from cnncli.layers.base import Layer, Plan, Tensors
 
 
 def probe_benches(bench: Bench) -> Iterator[tuple[str, Bench]]:
     """Yield each probe of a bench's layer and mode as the flags that make it, and its bench."""
-    from cnncli.cases.probes import PROBES, probe_entries
-    from cnncli.cases.tensors import make_tensors, open_ingredients, request_for
-
-    entries = probe_entries(bench.layer, {})
-    for probe, entry in zip(PROBES[bench.layer.name], entries, strict=True):
-        case = entry.build()
-        with open_ingredients(case) as ingredients:
-            plan = bench.layer.plan(request_for(case, ingredients.shapes))
-            made = make_tensors(ingredients, plan, backward=True)
-        tensors = {name: tensor.array for name, tensor in made.items()}
+    for flags, plan, tensors in layer_probes(bench.layer):
         same = all(
             plan.params.get(key) == bench.plan.params.get(key)
             for key in ("mode", "training", "transposed")
         )
-        has = bench.name in plan.gradients or bench.name in plan.outputs
-        if same and has:
-            shapes = " ".join(f"--{name} {text}" for name, text in probe.tensors.items())
-            params = " ".join(_flag(key, value) for key, value in probe.params.items())
-            yield f"{shapes} {params}".strip(), Bench(bench.layer, plan, tensors, bench.name)
+        if same and (bench.name in plan.gradients or bench.name in plan.outputs):
+            yield flags, Bench(bench.layer, plan, tensors, bench.name)
+
+
+def layer_probes(layer: Layer) -> Iterator[tuple[str, Plan, Tensors]]:
+    """Yield each probe of a layer: the flags that make it, its plan, its inputs and dy."""
+    from cnncli.cases.probes import PROBES, probe_entries
+    from cnncli.cases.tensors import make_tensors, open_ingredients, request_for
+
+    for probe, entry in zip(PROBES[layer.name], probe_entries(layer, {}), strict=True):
+        case = entry.build()
+        with open_ingredients(case) as ingredients:
+            plan = layer.plan(request_for(case, ingredients.shapes))
+            made = make_tensors(ingredients, plan, backward=True)
+        shapes = " ".join(f"{_name(name)} {text}" for name, text in probe.tensors.items())
+        params = " ".join(_flag(key, value) for key, value in probe.params.items())
+        tensors = {name: tensor.array for name, tensor in made.items()}
+        yield f"{shapes} {params}".strip(), plan, tensors
+
+
+def _name(key: str) -> str:
+    return "--" + key.replace("_", "-")
 
 
 def _flag(key: str, value: object) -> str:
     from cnncli.layers.parameters import show
 
-    flag = "--" + key.replace("_", "-")
+    flag = _name(key)
     if isinstance(value, bool):
         return flag if value else "--no-" + flag[2:]
-    return f"{flag} {show(value)}"
+    text = show(value)
+    # An option's value must not look like an option.
+    return f"{flag}={text}" if text.startswith("-") else f"{flag} {text}"
