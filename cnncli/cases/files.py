@@ -73,6 +73,16 @@ class StoredTensor:
             )
             self._held = stack.pop_all()
 
+    @property
+    def order(self) -> str:
+        """How the numbers lie, as a header tells it: `little-endian, C order`."""
+        native = "little" if sys.byteorder == "little" else "big"
+        byte = {"<": "little", ">": "big", "=": native}.get(self._layout.dtype[0])
+        if self._layout.dtype == "bfloat16":
+            byte = "little"
+        lie = "Fortran order" if self._layout.fortran else "C order"
+        return f"{byte}-endian, {lie}" if byte else lie
+
     def load(self) -> NDArray[Any]:
         """Return the numbers: C order, native byte order, writeable; bfloat16 as float32.
 

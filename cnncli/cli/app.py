@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
+from cnncli.cli.compare import add_compare_command
 from cnncli.cli.flags import GroupedGroup
 from cnncli.cli.gradcheck import gradcheck_app
 from cnncli.cli.layer import add_layer_command
@@ -22,6 +23,7 @@ BAD_INPUT, OUR_FAULT, INTERRUPTED = 2, 3, 130
 RUN_A_LAYER = "Run one layer"
 PROVE = "Prove gradients"
 MANY = "Run many cases"
+LOOK = "Look at arrays"
 
 app = typer.Typer(
     cls=GroupedGroup,
@@ -57,6 +59,7 @@ app.add_typer(
     help="Prove a layer's gradients right, ours or another program's.",
     rich_help_panel=PROVE,
 )
+add_compare_command(app, LOOK)
 add_run_command(app, MANY)
 
 

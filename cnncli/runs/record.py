@@ -81,6 +81,11 @@ def _check(check: Check) -> dict[str, Any]:
     return data
 
 
+def plain(value: Any) -> Any:
+    """Return data that strict JSON can hold."""
+    return _plain(value)
+
+
 def _plain(value: Any) -> Any:
     """Return data that strict JSON can hold: numbers that are not finite become text."""
     if isinstance(value, float) and not math.isfinite(value):
