@@ -49,7 +49,8 @@ def ulp(values: NDArray[Any], stored: str) -> NDArray[Any]:
 def ulp_errors(got: NDArray[Any], expected: NDArray[Any], stored: str) -> NDArray[Any]:
     """Return |got - expected| in ulps of `expected`.
 
-    Both have one shape. NaN where one is not finite and they differ; NaN beside NaN, and an infinity beside itself, are no error.
+    Both have one shape. NaN where one is not finite and they differ; NaN beside NaN, and an
+    infinity beside itself, are no error.
     """
     import numpy as np
 

@@ -16,11 +16,15 @@ from cnncli.cases.flags import expectations_from, layer_entries, placed, tensors
 from cnncli.cases.node import Node
 from cnncli.errors import ConfigError, UsageError
 from cnncli.layers.base import Layer
+from cnncli.runs.explaining import wants_gradient
 from cnncli.runs.memory import parse_size
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cnncli.cli.pictures import Pictures
     from cnncli.report.tables import Values
 
 STDOUT = "-"
@@ -61,7 +65,16 @@ class Output:
 def take_run_options(values: dict[str, Any]) -> RunOptions:
     """Take the flags that bound a run out of a command's values."""
     size = values.pop("max_memory", None)
-    return RunOptions(max_memory=None if size is None else parse_size(size))
+    return RunOptions(
+        max_memory=None if size is None else parse_size(size),
+        explain=tuple(values.pop("explain", None) or ()),
+    )
+
+
+def imply_backward(layer: Layer, values: dict[str, Any], options: RunOptions) -> None:
+    """Turn the backward pass on where an element of a gradient is to be explained."""
+    if values["backward"] is None and wants_gradient(options.explain, layer):
+        values["backward"] = True
 
 
 def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Entry, Tolerance]:
@@ -107,15 +120,42 @@ def build(entry: Entry, tolerance: Tolerance) -> Case:
     return entry.build(tolerance, reproduce=command_line())
 
 
-def deliver(results: Sequence[Result], output: Output, values: Values = "auto") -> None:
+def deliver(
+    results: Sequence[Result],
+    output: Output,
+    values: Values = "auto",
+    pictures: Pictures | None = None,
+) -> None:
     """Write what was asked for: files first, then JSON or tables on standard output.
 
     `values` is how much of the tensors a table shows where no flag says so.
     """
+    if output.values is not None:
+        values = "all" if output.values else "none"
+
+    def view(console: Console) -> None:
+        from cnncli.report.tables import show_result, show_results
+
+        plane = pictures.plane if pictures is not None and pictures.show else None
+        if len(results) == 1:
+            show_result(console, results[0], values, plane)
+            return
+        if plane is not None:
+            from cnncli.report.planes import show_planes
+
+            for result in results:
+                show_planes(console, result, plane, headed=True)
+        show_results(console, results)
+
+    if pictures is not None:
+        for result in results:
+            pictures.judge_plane({name: t.array for name, t in result.tensors.items()})
     if output.out is not None:
         _write_y(results[0], output.out)
     if output.save is not None:
         _save(results, Path(output.save))
+    if pictures is not None:
+        pictures.save(view)
     if output.json:
         from cnncli.runs.record import record_text
 
@@ -123,15 +163,8 @@ def deliver(results: Sequence[Result], output: Output, values: Values = "auto") 
             print(record_text(result, values=bool(output.values)))
     elif not output.silent:
         from cnncli.report.console import make_console
-        from cnncli.report.tables import show_result, show_results
 
-        console = make_console()
-        if len(results) == 1:
-            if output.values is not None:
-                values = "all" if output.values else "none"
-            show_result(console, results[0], values)
-        else:
-            show_results(console, results)
+        view(make_console())
 
 
 def _write_y(result: Result, out: str) -> None:

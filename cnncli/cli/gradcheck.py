@@ -38,11 +38,14 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cases.node import Node
     from cnncli.cases.probes import probe_entries
     from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import exit_status
+    from cnncli.errors import UsageError
     from cnncli.layers.parameters import parameters
     from cnncli.runs.one import run_case
 
     output, options = Output.take(values), take_run_options(values)
+    pictures = take_pictures(values)
     names = [declared.name for declared in parameters(GradcheckOptions)]
     given = {name: values.get(name) for name in names}
     for name in set(names) - {"rtol", "atol"}:
@@ -52,6 +55,12 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     entries = [entry]
     if entry.file is None and "tensors" not in entry.entries:
         entries = probe_entries(layer, entry.entries)
+    if options.explain and len(entries) > 1:
+        raise UsageError(
+            f"the built-in probes are {len(entries)} cases; choose one by giving its tensors, such "
+            "as --x normal:2x3x6x5",
+            "--explain",
+        )
     results = [run_case(build(entry, tolerance), options) for entry in entries]
-    deliver(results, output, values="none")
+    deliver(results, output, values="none", pictures=pictures)
     raise typer.Exit(exit_status(results))

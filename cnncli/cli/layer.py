@@ -23,12 +23,22 @@ def add_layer_command(app: typer.Typer, layer: Layer, panel: str) -> None:
 
 
 def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
-    from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.call import (
+        Output,
+        build,
+        deliver,
+        imply_backward,
+        layer_entry,
+        take_run_options,
+    )
+    from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import exit_status
     from cnncli.runs.one import run_case
 
     output, options = Output.take(values), take_run_options(values)
+    pictures = take_pictures(values)
+    imply_backward(layer, values, options)
     entry, tolerance = layer_entry(layer, values)
     result = run_case(build(entry, tolerance), options)
-    deliver([result], output)
+    deliver([result], output, pictures=pictures)
     raise typer.Exit(exit_status([result]))

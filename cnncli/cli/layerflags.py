@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cnncli.cases.case import GradcheckOptions, Settings
 from cnncli.cli.flags import Flag, declared_flag, switch_flag, text_flag
+from cnncli.cli.pictures import seeing_flags
 from cnncli.layers.base import Layer
 from cnncli.layers.parameters import parameters
 
@@ -20,7 +21,7 @@ JUDGING_NAMES = ("expect", "rtol", "atol", "equal_nan")
 
 def layer_flags(layer: Layer) -> list[Flag]:
     """Return the flags of a layer command."""
-    return [*_case_flags(layer), *_judging_flags(), *output_flags()]
+    return [*_case_flags(layer), *_judging_flags(), *seeing_flags(), *output_flags()]
 
 
 def gradcheck_flags(layer: Layer) -> list[Flag]:
@@ -30,7 +31,7 @@ def gradcheck_flags(layer: Layer) -> list[Flag]:
         for declared in parameters(GradcheckOptions)
         if declared.name not in JUDGING_NAMES
     ]
-    return [*_case_flags(layer), *options, *_judging_flags(), *output_flags()]
+    return [*_case_flags(layer), *options, *_judging_flags(), *seeing_flags(), *output_flags()]
 
 
 def _case_flags(layer: Layer) -> list[Flag]:

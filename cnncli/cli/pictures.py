@@ -34,6 +34,18 @@ def picture_flags() -> list[Flag]:
     ]
 
 
+def seeing_flags() -> list[Flag]:
+    """Return the flags of a layer command that show what it computes."""
+    explain = text_flag(
+        "explain",
+        "Spell out one element: 0,2,3,1 of y, dx:0,1,4,4 of a gradient; repeatable.",
+        SEEING,
+        "[NAME:]INDEX",
+        many=True,
+    )
+    return [*picture_flags(), explain]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
     """What is to be seen, and the file that keeps it."""

@@ -26,6 +26,8 @@ UNBOUNDED = 1000
 PIPED = 80
 MOST_ROWS = 24
 MOST_PANELS = 3
+LEAST_WIDTH = 24
+"""What a panel's title and scale take."""
 SHADES = " .:-=+*#%@"
 NOT_FINITE = "!"
 
@@ -113,17 +115,20 @@ def show_panels(console: Console, panels: Sequence[Panel]) -> None:
     """Print panels side by side, in as many lines of panels as the width takes."""
     look = _look(console)
     width = console.width if console.width <= UNBOUNDED else PIPED
-    abreast = min(len(panels), MOST_PANELS) if width >= 60 else 1
-    each = max(8, (width - GAP * (abreast - 1)) // abreast)
-    blocks = [_draw(panel, each, look) for panel in panels]
-    line: list[list[Text]] = []
-    for block in blocks:
-        taken = sum(_width(one) + GAP for one in line)
-        if line and taken + _width(block) > width:
-            _print_line(console, line)
-            line = []
-        line.append(block)
-    _print_line(console, line)
+    abreast = max(1, min(MOST_PANELS, (width + GAP) // (LEAST_WIDTH + GAP)))
+    for start in range(0, len(panels), abreast):
+        line = panels[start : start + abreast]
+        wanted = [max(LEAST_WIDTH, panel.plane.shape[1] * 2) for panel in line]
+        most = _share(wanted, width - GAP * (len(line) - 1))
+        _print_line(console, [_draw(panel, most, look) for panel in line])
+
+
+def _share(wanted: Sequence[int], width: int) -> int:
+    """Return the most columns that each panel may take, so that together they fit the width."""
+    most = max(wanted)
+    while most > LEAST_WIDTH and sum(min(one, most) for one in wanted) > width:
+        most -= 1
+    return most
 
 
 def _look(console: Console) -> Look:
@@ -163,11 +168,11 @@ def _draw(panel: Panel, width: int, look: Look) -> list[Text]:
     cells, factor, grown = _fit(panel, width, look)
     low, high = panel.scale or common_scale(cells if factor > 1 else panel.plane)
     lines = [Text(panel.title, style="bold")]
-    lines += _picture(cells, grown, low, high, look)
-    lines.append(_legend(low, high, look))
+    lines += _picture(cells, grown, low, high, look, width)
+    lines += _legend(low, high, look, width)
     if factor > 1:
-        what = "the mean" if panel.shrink == "mean" else "the largest"
-        lines.append(Text(f"a cell is {what} of {factor}x{factor}", style="dim"))
+        what = "mean" if panel.shrink == "mean" else "largest"
+        lines.append(Text(f"a cell: {what} of {factor}x{factor}", style="dim"))
     if _any_odd(cells):
         odd = Text("not finite", style="dim")
         mark = Text(NOT_FINITE * 2) if look == "ascii" else Text("  ", style=_on(ODD))
@@ -187,13 +192,14 @@ def _fit(panel: Panel, width: int, look: Look) -> tuple[NDArray[Any], int, int]:
 
     plane = panel.plane.astype(np.float64)
     rows, columns = plane.shape
-    across, down = (1, 2) if look == "half" else (2, 1)  # cells a row is high / wide, in characters
-    most_columns, most_rows = max(1, width // across), MOST_ROWS * down
+    most_rows = MOST_ROWS * (2 if look == "half" else 1)
+    # A cell of one character is as good as square in half blocks only, but better than none.
+    most_columns = width if look != "space" else max(1, width // 2)
     factor = max(1, math.ceil(columns / most_columns), math.ceil(rows / most_rows))
     if factor > 1:
         return _shrink(plane, factor, panel.shrink), factor, 1
-    grown = max(1, min(4 if look == "half" else 2, most_columns // columns, most_rows // rows))
-    return plane, 1, grown
+    largest = 4 if look == "half" else 2
+    return plane, 1, max(1, min(largest, most_columns // columns, most_rows // rows))
 
 
 def _shrink(plane: NDArray[Any], factor: int, how: str) -> NDArray[Any]:
@@ -218,16 +224,20 @@ def _shrink(plane: NDArray[Any], factor: int, how: str) -> NDArray[Any]:
         return np.asarray(np.take_along_axis(blocks, place, axis=2)[..., 0])
 
 
-def _picture(cells: NDArray[Any], grown: int, low: float, high: float, look: Look) -> list[Text]:
+def _picture(
+    cells: NDArray[Any], grown: int, low: float, high: float, look: Look, width: int
+) -> list[Text]:
     import numpy as np
     from rich.text import Text
 
-    cells = np.repeat(np.repeat(cells, grown, axis=0), grown, axis=1)
     lines = []
     if look == "ascii":
-        for row in cells:
-            lines.append(Text("".join(_shade(value, low, high) * 2 for value in row)))
+        # Characters are twice as high as wide: two make a square, where there is room.
+        wide = max(1, min(4, width // cells.shape[1]))
+        for row in np.repeat(cells, max(1, wide // 2), axis=0):
+            lines.append(Text("".join(_shade(value, low, high) * wide for value in row)))
         return lines
+    cells = np.repeat(np.repeat(cells, grown, axis=0), grown, axis=1)
     if look == "space":
         for row in cells:
             lines.append(Text.assemble(*(("  ", _on(_colour(v, low, high))) for v in row)))
@@ -245,15 +255,19 @@ def _picture(cells: NDArray[Any], grown: int, low: float, high: float, look: Loo
     return lines
 
 
-def _legend(low: float, high: float, look: Look) -> Text:
+def _legend(low: float, high: float, look: Look, width: int) -> list[Text]:
+    """Return the scale: its ends beside it, or below it where that is too wide."""
     from rich.text import Text
 
     start, stop = f"{low:.3g}", f"{high:.3g}"
     if look == "ascii":
-        return Text(f"{start} [{SHADES}] {stop}")
-    steps = [low + (high - low) * i / 7 for i in range(8)]
-    bar = [(" ", _on(_colour(value, low, high))) for value in steps]
-    return Text.assemble(f"{start} ", *bar, f" {stop}")
+        bar = Text(f"[{SHADES}]")
+    else:
+        steps = [low + (high - low) * i / 7 for i in range(8)]
+        bar = Text.assemble(*((" ", _on(_colour(value, low, high))) for value in steps))
+    if len(start) + len(stop) + bar.cell_len + 2 <= max(width, LEAST_WIDTH):
+        return [Text.assemble(f"{start} ", bar, f" {stop}")]
+    return [bar, Text(f"{start} to {stop}")]
 
 
 def _shade(value: float, low: float, high: float) -> str:

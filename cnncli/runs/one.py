@@ -19,11 +19,14 @@ from cnncli.cases.tensors import (
 from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
 from cnncli.layers.base import Plan
+from cnncli.runs.explaining import explain_targets, judge_targets
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.result import Fault, Result, Status, TensorResult, describe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from cnncli.layers.explain.parts import Explanation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,8 @@ class RunOptions:
 
     max_memory: int | None = None
     """Bytes; None is half of what is free."""
+    explain: tuple[str, ...] = ()
+    """Elements whose arithmetic is wanted, as `--explain` writes them."""
 
 
 def run_case(case: Case, options: RunOptions) -> Result:
@@ -41,7 +46,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
     started = time.perf_counter()
     try:
         with np.errstate(all="ignore"):
-            plan, tensors, checks = _compute(case, options)
+            plan, tensors, checks, explanations = _compute(case, options)
     except CnncliError as error:
         raise error.at(case.where) from None
     except MemoryError:
@@ -54,6 +59,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
         status=_status(checks),
         tensors=tensors,
         checks=checks,
+        explanations=explanations,
         seconds=time.perf_counter() - started,
         reproduce=case.reproduce,
     )
@@ -100,12 +106,16 @@ def _status(checks: list[Check]) -> Status:
     return "failed" if any(check.fails_case for check in checks) else "passed"
 
 
-def _compute(case: Case, options: RunOptions) -> tuple[Plan, dict[str, TensorResult], list[Check]]:
+def _compute(
+    case: Case, options: RunOptions
+) -> tuple[Plan, dict[str, TensorResult], list[Check], list[Explanation]]:
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
+        targets = judge_targets(options.explain, case.layer, plan, backward=case.wants_backward)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
-        return plan, tensors, _check(ingredients, plan, tensors)
+        checks = _check(ingredients, plan, tensors)
+        return plan, tensors, checks, explain_targets(targets, case.layer, plan, tensors)
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:

@@ -10,6 +10,8 @@ from cnncli.checks.check import Check
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cnncli.layers.explain.parts import Explanation
+
 FORMAT = "cnncli.result/1"
 Role = Literal["input", "output", "gradient"]
 Status = Literal["done", "passed", "failed", "invalid", "skipped", "timeout", "crashed"]
@@ -61,6 +63,7 @@ class Result:
     params: dict[str, Any] | None = None
     tensors: dict[str, TensorResult] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    explanations: list[Explanation] = field(default_factory=list)
     error: Fault | None = None
     seconds: float = 0.0
     reproduce: str = ""
