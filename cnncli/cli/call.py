@@ -167,6 +167,18 @@ def deliver(
         view(make_console())
 
 
+def save_config(path: str | None, entries: Sequence[tuple[Entry, Case]]) -> None:
+    """Write the cases of this call as a config, where one is wanted; raise UsageError."""
+    if path is None:
+        return
+    from cnncli.cases.saveconfig import config_text
+    from cnncli.runs.files import whole_file
+
+    text = config_text(entries, Path(path).parent, command_line())
+    with whole_file(Path(path), "--save-config") as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))
+
+
 def _write_y(result: Result, out: str) -> None:
     from cnncli.runs.files import whole_file, write_array
 

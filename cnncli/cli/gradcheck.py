@@ -37,7 +37,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cases.flags import placed
     from cnncli.cases.node import Node
     from cnncli.cases.probes import probe_entries
-    from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.call import Output, build, deliver, layer_entry, save_config, take_run_options
     from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import exit_status
     from cnncli.errors import UsageError
@@ -46,6 +46,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
 
     output, options = Output.take(values), take_run_options(values)
     pictures = take_pictures(values)
+    config = values.pop("save_config")
     names = [declared.name for declared in parameters(GradcheckOptions)]
     given = {name: values.get(name) for name in names}
     for name in set(names) - {"rtol", "atol"}:
@@ -61,6 +62,8 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
             "as --x normal:2x3x6x5",
             "--explain",
         )
-    results = [run_case(build(entry, tolerance), options) for entry in entries]
+    cases = [build(entry, tolerance) for entry in entries]
+    results = [run_case(case, options) for case in cases]
+    save_config(config, list(zip(entries, cases, strict=True)))
     deliver(results, output, values="none", pictures=pictures)
     raise typer.Exit(exit_status(results))

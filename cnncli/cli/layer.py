@@ -29,6 +29,7 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
         deliver,
         imply_backward,
         layer_entry,
+        save_config,
         take_run_options,
     )
     from cnncli.cli.pictures import take_pictures
@@ -37,8 +38,11 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
 
     output, options = Output.take(values), take_run_options(values)
     pictures = take_pictures(values)
+    config = values.pop("save_config")
     imply_backward(layer, values, options)
     entry, tolerance = layer_entry(layer, values)
-    result = run_case(build(entry, tolerance), options)
+    case = build(entry, tolerance)
+    result = run_case(case, options)
+    save_config(config, [(entry, case)])
     deliver([result], output, pictures=pictures)
     raise typer.Exit(exit_status([result]))

@@ -43,7 +43,10 @@ def seeing_flags() -> list[Flag]:
         "[NAME:]INDEX",
         many=True,
     )
-    return [*picture_flags(), explain]
+    config = text_flag(
+        "save_config", "Write this call as a config that runs to the same result.", SEEING, "FILE"
+    )
+    return [*picture_flags(), explain, config]
 
 
 @dataclass(frozen=True, kw_only=True)

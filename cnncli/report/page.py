@@ -96,12 +96,11 @@ def report_text(suffix: str, view: Callable[[Console], None], title: str) -> str
         highlight=False,
         emoji=False,
     )
-    if suffix == ".svg":
-        view(console)
-        return console.export_svg(title=title, code_format=SVG, unique_id="cnncli")
     console.print(Text(f"$ {title}", style="bold"))
     console.print()
     view(console)
+    if suffix == ".svg":
+        return console.export_svg(title="cnncli", code_format=SVG, unique_id="cnncli")
     # Rich fills in theme and code; the title is ours, braces doubled against that.
     shown = escape(title).replace("{", "{{").replace("}", "}}")
     return console.export_html(theme=SVG_EXPORT_THEME, code_format=HTML.replace("{title}", shown))
