@@ -25,8 +25,11 @@ def check_gradients(
     expected: dict[str, tuple[NDArray[Any], str]],
     options: GradcheckOptions,
     seed: int,
+    keep: dict[str, NDArray[Any]] | None = None,
 ) -> list[Check]:
     """Return a check for every gradient of ours, and one for each in `expected`, with its type.
+
+    The numeric gradients are put into `keep`, by name, NaN where an element was not asked for.
 
     `tensors` holds every tensor of the case; the numeric gradient is always found in float64.
     Raises nothing on wrong gradients: those are verdicts.
@@ -47,6 +50,10 @@ def check_gradients(
         linear = layer.linear_in(plan, source)
         step = options.step or (LINEAR_STEP if linear else CURVED_STEP)
         numeric = central_differences(layer, plan, wide, source, elements, step)
+        if keep is not None:
+            whole = np.full(plan.gradients[name], np.nan)
+            whole.reshape(-1)[elements] = numeric.values
+            keep[name] = whole
         ours = tensors[name]
         subjects = [("ours", ours, str(ours.dtype))]
         if name in expected:

@@ -33,6 +33,8 @@ def _add(app: typer.Typer, layer: Layer) -> None:
 
 
 def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
+    from dataclasses import replace
+
     from cnncli.cases.case import GradcheckOptions
     from cnncli.cases.flags import placed
     from cnncli.cases.node import Node
@@ -62,6 +64,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
             "as --x normal:2x3x6x5",
             "--explain",
         )
+    options = replace(options, keep_references=bool(pictures.show))
     cases = [build(entry, tolerance) for entry in entries]
     results = [run_case(case, options) for case in cases]
     save_config(config, list(zip(entries, cases, strict=True)))

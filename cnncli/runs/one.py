@@ -21,7 +21,7 @@ from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
 from cnncli.layers.base import Plan
 from cnncli.runs.explaining import explain_targets, judge_targets
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.result import Fault, Result, Status, TensorResult, describe
+from cnncli.runs.result import Fault, References, Result, Status, TensorResult, describe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,8 @@ class RunOptions:
     """Bytes; None is half of what is free."""
     explain: tuple[str, ...] = ()
     """Elements whose arithmetic is wanted, as `--explain` writes them."""
+    keep_references: bool = False
+    """Keep what gradients were judged by, to be seen beside them."""
 
 
 def run_case(case: Case, options: RunOptions) -> Result:
@@ -46,7 +48,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
     started = time.perf_counter()
     try:
         with np.errstate(all="ignore"):
-            plan, tensors, checks, explanations = _compute(case, options)
+            plan, tensors, checks, explanations, references = _compute(case, options)
     except CnncliError as error:
         raise error.at(case.where) from None
     except MemoryError:
@@ -60,6 +62,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
         tensors=tensors,
         checks=checks,
         explanations=explanations,
+        references=references,
         seconds=time.perf_counter() - started,
         reproduce=case.reproduce,
     )
@@ -108,14 +111,17 @@ def _status(checks: list[Check]) -> Status:
 
 def _compute(
     case: Case, options: RunOptions
-) -> tuple[Plan, dict[str, TensorResult], list[Check], list[Explanation]]:
+) -> tuple[Plan, dict[str, TensorResult], list[Check], list[Explanation], References]:
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
         targets = judge_targets(options.explain, case.layer, plan, backward=case.wants_backward)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
-        checks = _check(ingredients, plan, tensors)
-        return plan, tensors, checks, explain_targets(targets, case.layer, plan, tensors)
+        references: References = {}
+        keep = references if options.keep_references else None
+        checks = _check(ingredients, plan, tensors, keep)
+        explanations = explain_targets(targets, case.layer, plan, tensors)
+        return plan, tensors, checks, explanations, references
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:
@@ -147,7 +153,12 @@ def _judge_expected_names(case: Case, plan: Plan) -> None:
             raise GeometryError(reason, assertions[0].where)
 
 
-def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult]) -> list[Check]:
+def _check(
+    ingredients: Ingredients,
+    plan: Plan,
+    tensors: dict[str, TensorResult],
+    keep: References | None = None,
+) -> list[Check]:
     from cnncli.checks.expect import check_assertion
 
     case = ingredients.case
@@ -170,9 +181,14 @@ def _check(ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult
         from cnncli.checks.gradcheck import check_gradients
 
         arrays = {name: tensor.array for name, tensor in tensors.items()}
+        numeric: dict[str, NDArray[Any]] | None = None if keep is None else {}
         checks += check_gradients(
-            case.layer, plan, arrays, judged, case.gradcheck, case.settings.seed
+            case.layer, plan, arrays, judged, case.gradcheck, case.settings.seed, keep=numeric
         )
+        if keep is not None:
+            for name, values in (numeric or {}).items():
+                given = {"expected": judged[name][0]} if name in judged else {}
+                keep[name] = {"numeric": values, **given}
     return checks
 
 

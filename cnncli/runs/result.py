@@ -40,6 +40,10 @@ class TensorResult:
         return str(self.array.dtype)
 
 
+References = dict[str, dict[str, "NDArray[Any]"]]
+"""What a gradient was judged by and beside: `numeric`, and `expected` where one was given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """Why a case gave nothing, and the place that says so."""
@@ -64,6 +68,7 @@ class Result:
     tensors: dict[str, TensorResult] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     explanations: list[Explanation] = field(default_factory=list)
+    references: References = field(default_factory=dict)
     error: Fault | None = None
     seconds: float = 0.0
     reproduce: str = ""
