@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -16,7 +17,7 @@ CHANNEL_STATISTICS = ("channel_mean", "channel_std")
 KINDS = ("shape", "npy", "values", "at", *STATISTICS, *CHANNEL_STATISTICS, "sum_squared_error")
 TOLERANCES = ("rtol", "atol", "equal_nan")
 
-_SLICE = re.compile(r"(-?\d{0,18}):(-?\d{0,18})\Z")
+_SLICE = re.compile(r"(-?\d{1,18})?:(-?\d{1,18})?\Z", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def _parse_step(item: Node) -> int | slice:
     match = _SLICE.match(item.value) if isinstance(item.value, str) else None
     if match is None:
         raise item.fail(f'at takes whole numbers and "start:stop", not {item.kind()}')
-    start, stop = (int(part) if part not in ("", "-") else None for part in match.groups())
+    start, stop = (None if part is None else int(part) for part in match.groups())
     return slice(start, stop)
 
 
@@ -90,10 +91,17 @@ def _parse_mapping(node: Node, tensor: str) -> list[Assertion]:
 def parse_tolerance(entries: dict[str, Node]) -> Tolerance:
     """Return the tolerance that a mapping's rtol, atol and equal_nan give."""
     return Tolerance(
-        rtol=entries["rtol"].number("rtol", 0.0) if "rtol" in entries else None,
-        atol=entries["atol"].number("atol", 0.0) if "atol" in entries else None,
+        rtol=_finite(entries["rtol"], "rtol") if "rtol" in entries else None,
+        atol=_finite(entries["atol"], "atol") if "atol" in entries else None,
         equal_nan=entries["equal_nan"].boolean("equal_nan") if "equal_nan" in entries else None,
     )
+
+
+def _finite(node: Node, name: str) -> float:
+    value = node.number(name, 0.0)
+    if math.isinf(value):
+        raise node.fail(f"{name} must be finite, but is {value:g}")
+    return value
 
 
 def _parse_one(

@@ -5,6 +5,8 @@ Whatever wrote it (a config file, flags, both) is one tree of nodes by the time 
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -44,7 +46,7 @@ class Names(Kind):
 class Settings:
     """How a case is computed, whatever its layer; each is a key of a case and a flag."""
 
-    seed: int = p(Whole(minimum=0), "Seed of the random tensors.", default=0)
+    seed: int = p(Whole(minimum=0, maximum=2**63 - 1), "Seed of the random tensors.", default=0)
     rng: str = p(
         Choice(choices=("pcg64", "legacy")),
         "Generator: a stream a tensor, or np.random.seed's one stream.",
@@ -78,13 +80,13 @@ class GradcheckOptions:
         Whole(), "Check K random elements a tensor.", default=None, shown_default="all"
     )
     rtol: float | None = p(
-        Real(minimum=0.0),
+        Real(minimum=0.0, maximum=sys.float_info.max),
         "Relative tolerance.",
         default=None,
         shown_default="1e-6; float32: 1e-3",
     )
     atol: float | None = p(
-        Real(minimum=0.0),
+        Real(minimum=0.0, maximum=sys.float_info.max),
         "Absolute tolerance.",
         default=None,
         shown_default="1e-3*rtol*max|numeric|",
@@ -261,8 +263,8 @@ def _read_gradcheck(entries: Mapping[str, Node], layer: Layer) -> GradcheckOptio
             raise written["wrt"].fail(
                 f"wrt: {layer.name} has no gradient of {name!r}; it has those of {', '.join(known)}"
             )
-    if options.step is not None and not options.step > 0:
-        raise written["step"].fail(f"step must be above 0, but is {options.step:g}")
+    if options.step is not None and not 0 < options.step < math.inf:
+        raise written["step"].fail(f"step must be above 0 and finite, but is {options.step:g}")
     return options
 
 

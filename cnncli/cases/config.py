@@ -64,8 +64,8 @@ def merge(defaults: Mapping[str, Node], case: Mapping[str, Node]) -> dict[str, N
     merged = dict(defaults)
     for key, node in case.items():
         below = merged.get(key)
-        if key in MERGED_KEYS and below is not None and isinstance(below.value, dict):
-            entries = below.value | node.mapping(key)
+        if key in MERGED_KEYS and below is not None:
+            entries = below.mapping(key) | node.mapping(key)
             merged[key] = Node(entries, node.where, node.key_where)
         else:
             merged[key] = node

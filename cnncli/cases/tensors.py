@@ -101,7 +101,8 @@ def _shape_of(source: Source) -> Shape | None:
 
 def request_for(case: Case, shapes: Mapping[str, Shape]) -> Request:
     """Return what the layer's shape rule judges."""
-    return Request(params=case.params, given=case.given, shapes=shapes)
+    places = {name: source.where for name, source in case.sources.items()}
+    return Request(params=case.params, given=case.given, tensors=places, shapes=shapes)
 
 
 def make_tensors(ingredients: Ingredients, plan: Plan, *, backward: bool) -> dict[str, Made]:
@@ -190,7 +191,11 @@ def needed_bytes(ingredients: Ingredients, plan: Plan, *, backward: bool) -> int
         results += itemsize * sum(math.prod(shape) for shape in plan.gradients.values())
     workspace = case.layer.workspace_bytes(plan, itemsize, backward)
     # A comparison holds a few float64 arrays of the size of what it compares.
-    compared = [6 * 8 * math.prod(r.stored.shape) for r in ingredients.references.values()]
+    shapes_compared = [r.stored.shape for r in ingredients.references.values()]
+    for assertion in (a for assertions in case.expect.values() for a in assertions):
+        if isinstance(assertion.source, Random | Values):
+            shapes_compared.append(_shape_of(assertion.source) or ())
+    compared = [6 * 8 * math.prod(shape) for shape in shapes_compared]
     held = [reference.stored.held_bytes for reference in ingredients.references.values()]
     workspace += max(compared, default=0) + max(held, default=0)
     return sum(loading) + kept + 2 * max(drawn, default=0) + sum(drawn) + results + workspace

@@ -94,6 +94,8 @@ def read_json_lines(text: str, file: str) -> Iterator[Node]:
                 ) from None
             except RecursionError:
                 raise ConfigError("JSON is nested too deeply", place) from None
+            except ValueError as error:  # a whole number of thousands of digits
+                raise ConfigError(f"this is not JSON: {error}", place) from None
             except ConfigError as error:
                 raise error.at(place) from None
 

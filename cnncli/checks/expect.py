@@ -8,6 +8,7 @@ from cnncli.cases.assertions import Assertion, Index
 from cnncli.checks.check import Check, Worst
 from cnncli.checks.compare import compare, default_tolerance
 from cnncli.errors import TensorError
+from cnncli.layers.base import Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def check_assertion(
     if reference is None:
         got = _statistic(assertion.kind, array)
         return _judge_number(assertion, tensor, got, stored)
-    kind = assertion.kind
+    kind, whole = assertion.kind, tuple(array.shape)
     if kind.startswith("channel_"):
         array = _channel_statistic(kind, tensor, array)
     elif assertion.index:
@@ -54,7 +55,7 @@ def check_assertion(
         )
     if kind == "sum_squared_error":
         return _judge_squares(assertion, tensor, array, reference)
-    return _judge_array(assertion, tensor, array, reference, (stored, reference_stored))
+    return _judge_array(assertion, tensor, array, reference, (stored, reference_stored), whole)
 
 
 def _verdict(assertion: Assertion, tensor: str, right: bool, **details: Any) -> Check:
@@ -83,13 +84,14 @@ def _judge_array(
     array: NDArray[Any],
     reference: NDArray[Any],
     stored: tuple[str, str],
+    whole: Shape,
 ) -> Check:
     rtol, atol = _tolerance(assertion, *stored)
     equal_nan = bool(assertion.tolerance.equal_nan)
     found = compare(array, reference, rtol=rtol, atol=atol, equal_nan=equal_nan)
     worst = found.worst
     if worst is not None and assertion.index:
-        index = _outer_index(assertion.index, array_rank=len(assertion.index), inner=worst.index)
+        index = _outer_index(assertion.index, whole, worst.index)
         worst = Worst(index=index, got=worst.got, expected=worst.expected)
     return _verdict(
         assertion,
@@ -190,14 +192,13 @@ def _take(array: NDArray[Any], index: Index, tensor: str, where: str) -> NDArray
     return np.asarray(array[index])
 
 
-def _outer_index(index: Index, array_rank: int, inner: tuple[int, ...]) -> tuple[int, ...]:
-    """Return where element `inner` of `array[index]` stands in the array itself."""
+def _outer_index(index: Index, shape: Shape, inner: tuple[int, ...]) -> tuple[int, ...]:
+    """Return where element `inner` of `array[index]` stands in the array, which has `shape`."""
     rest = list(inner)
     place = []
-    for step in index:
+    for step, size in zip(index, shape, strict=False):
         if isinstance(step, slice):
-            start = step.start or 0
-            place.append(start + rest.pop(0))
+            place.append(step.indices(size)[0] + rest.pop(0))
         else:
-            place.append(step)
+            place.append(step % size)
     return (*place, *rest)

@@ -81,9 +81,12 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone. Nothing more can be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _leave_pipe()
+    except SystemExit as error:
+        # Typer itself turns a closed pipe into exit status 1.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _leave_pipe()
+        raise
     except Exception as error:
         # Whatever else is raised is a fault of ours, and must still end with one message.
         if os.environ.get("CNNCLI_TRACEBACK"):
@@ -92,6 +95,12 @@ def main(args: Sequence[str] | None = None) -> int:
         return _complain(
             f"a fault of cnncli itself: {text} (CNNCLI_TRACEBACK=1 shows where)", OUR_FAULT
         )
+
+
+def _leave_pipe() -> int:
+    """Whoever read our output has gone: nothing more can be written, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _complain(message: str, status: int) -> int:

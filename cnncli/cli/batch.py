@@ -67,6 +67,8 @@ def run_batch(
     """Run the cases, write what was asked for as each ends, and return the exit status."""
     if output.json and output.quiet:
         raise UsageError("--json prints, --quiet forbids it")
+    if output.save is not None:
+        _refuse_shared_folders(entries)
     results: list[Result] = []
     with _results_file(output.results) as stream:
         for result in run_entries(
@@ -83,6 +85,19 @@ def run_batch(
         else:
             show_results(make_console(), results)
     return exit_status(results)
+
+
+def _refuse_shared_folders(entries: list[Entry]) -> None:
+    """Raise UsageError where cases of two files have one name, and so one folder under --save."""
+    seen: dict[str, Entry] = {}
+    for entry in entries:
+        first = seen.setdefault(entry.name, entry)
+        if first is not entry and entry.error is None:
+            raise UsageError(
+                f"{entry.name!r} names a case of {first.where} and one of {entry.where}, "
+                "which would share a folder; give one another name",
+                "--save",
+            )
 
 
 def _deliver_one(result: Result, output: BatchOutput, stream: TextIO | None) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Tolerance, parse_tolerance
 from cnncli.cases.case import Case
 from cnncli.cases.config import Entry, read_one
-from cnncli.cases.flags import expectations_from, layer_entries, placed, tensors_from
+from cnncli.cases.flags import expectations_from, flag_name, layer_entries, placed, tensors_from
 from cnncli.cases.node import Node
 from cnncli.errors import ConfigError, UsageError
 from cnncli.layers.base import Layer
@@ -96,9 +96,8 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     entries |= more
     if config is None:
         base = Entry(name=layer.name, file=None, where="the command line", entries={})
-        return base.with_flags(
-            {"layer": Node(layer.name, "the command line"), **entries}
-        ), tolerance
+        entry = base.with_flags({"layer": Node(layer.name, "the command line"), **entries})
+        return _judging(entry, tolerance), tolerance
     base = read_one(config)
     if base.error is not None:
         raise base.error
@@ -107,7 +106,20 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
         raise ConfigError(
             f"this case is of layer {written.value}, but the command is {layer.name}", written.where
         )
-    return base.with_flags({"layer": Node(layer.name, base.where), **entries}), tolerance
+    options = base.entries.get("gradcheck")
+    if "gradcheck" in entries and options is not None and isinstance(options.value, dict):
+        given = entries["gradcheck"].mapping("gradcheck")
+        entries["gradcheck"] = Node(options.value | given, options.where)
+    entry = base.with_flags({"layer": Node(layer.name, base.where), **entries})
+    return _judging(entry, tolerance), tolerance
+
+
+def _judging(entry: Entry, tolerance: Tolerance) -> Entry:
+    """Return the entry; raise UsageError where a tolerance is given and nothing is judged."""
+    if tolerance != Tolerance() and entry.entries.keys().isdisjoint(("expect", "gradcheck")):
+        given = [f.name for f in fields(tolerance) if getattr(tolerance, f.name) is not None]
+        raise UsageError("does not apply where nothing is expected", flag_name(given[0]))
+    return entry
 
 
 def command_line() -> str:
@@ -147,9 +159,12 @@ def deliver(
                 show_planes(console, result, plane, headed=True)
         show_results(console, results)
 
-    if pictures is not None:
+    if pictures is not None and pictures.show:
+        from cnncli.report.planes import PLANES
+
         for result in results:
-            pictures.judge_plane({name: t.array for name, t in result.tensors.items()})
+            planes = {n: t.array for n, t in result.tensors.items() if n in PLANES}
+            pictures.judge_plane(planes)
     if output.out is not None:
         _write_y(results[0], output.out)
     if output.save is not None:

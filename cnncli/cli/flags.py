@@ -127,7 +127,7 @@ class GroupedGroup(TyperGroup):
             command = self.get_command(ctx, name)
             if command is not None and not command.hidden:
                 panel = getattr(command, "rich_help_panel", None) or "Commands"
-                panels.setdefault(str(panel), []).append((name, command.get_short_help_str(60)))
+                panels.setdefault(str(panel), []).append((name, command.get_short_help_str(200)))
         for panel, rows in panels.items():
             with formatter.section(panel):
                 formatter.write_dl(rows)

@@ -57,6 +57,8 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     entry, tolerance = layer_entry(layer, values, gradcheck=check)
     entries = [entry]
     if entry.file is None and "tensors" not in entry.entries:
+        if output.out is not None:
+            raise UsageError("writes one y, but the probes are several cases", "--out")
         entries = probe_entries(layer, entry.entries)
     if options.explain and len(entries) > 1:
         raise UsageError(

@@ -60,12 +60,13 @@ class Plan:
 class Request:
     """What a layer's shape rule judges: parameters as written and the shapes that are known.
 
-    `given` maps the name of every parameter that the user wrote to its place;
-    `shapes` maps every tensor whose shape is known, dy included, to that shape.
+    `given` maps the name of every parameter that the user wrote to its place, `tensors` the name
+    of every tensor; `shapes` maps those tensors whose shape is known, dy included, to that shape.
     """
 
     params: Any
     given: Mapping[str, str]
+    tensors: Mapping[str, str]
     shapes: Mapping[str, Shape]
     convention: str = "torch"
 
@@ -77,6 +78,10 @@ class Request:
     def fault(self, name: str, message: str) -> GeometryError:
         """Return the error `name: message` at the place where that parameter was written."""
         return GeometryError(f"{name} {message}", self.given.get(name))
+
+    def misfit(self, name: str, message: str) -> GeometryError:
+        """Return the error `message` at the place where tensor `name` was written."""
+        return GeometryError(message, self.tensors.get(name))
 
     def per_axis(self, name: str, rank: int) -> Ints:
         """Return parameter `name` as one number a spatial axis; raise GeometryError."""
@@ -111,9 +116,10 @@ class Request:
     def required(self, name: str, example: str) -> Shape:
         """Return the shape of a tensor that nothing else determines; raise GeometryError."""
         if name not in self.shapes:
-            raise GeometryError(
+            raise self.misfit(
+                name,
                 f"{name} needs a shape, which does not follow from anything; "
-                f"write it, such as {example}"
+                f"write it, such as {example}",
             )
         return self.shapes[name]
 
@@ -122,9 +128,10 @@ class Request:
         shape = self.required("x", "normal:2x3x8x8")
         rank = len(shape) - 2
         if rank not in SPATIAL_AXES:
-            raise GeometryError(
+            raise self.misfit(
+                "x",
                 f"x must have 3 to 5 axes (N, C and 1 to 3 spatial ones), but has {len(shape)}: "
-                f"{shape_text(shape)}"
+                f"{shape_text(shape)}",
             )
         return shape, rank
 
@@ -132,8 +139,9 @@ class Request:
         """Return `expected`; raise GeometryError where `name` is known to be something else."""
         known = self.shapes.get(name, expected)
         if known != expected:
-            raise GeometryError(
-                f"{name} must be {shape_text(expected)} ({why}), but is {shape_text(known)}"
+            raise self.misfit(
+                name,
+                f"{name} must be {shape_text(expected)} ({why}), but is {shape_text(known)}",
             )
         return expected
 

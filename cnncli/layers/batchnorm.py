@@ -70,10 +70,12 @@ class BatchNorm(Layer):
         inputs = {"x": x}
         for name in ("gamma", "beta"):
             inputs[name] = request.agree(name, channel, "one number a channel of x")
-        running = [name for name in _RUNNING if name in request.shapes]
+        running = [name for name in _RUNNING if name in request.tensors]
         if len(running) == 1:
             (missing,) = set(_RUNNING) - set(running)
-            raise GeometryError(f"{running[0]} is given without {missing}: give both or neither")
+            raise request.misfit(
+                running[0], f"{running[0]} is given without {missing}: give both or neither"
+            )
         for name in running:
             inputs[name] = request.agree(name, channel, "one number a channel of x")
         training = request.params.training
@@ -135,8 +137,11 @@ class BatchNorm(Layer):
             if plan.params["running_variance"] == "unbiased":
                 count = tensors["x"].size // tensors["x"].shape[1]
                 var = var * (count / (count - 1))
-            outputs["new_running_mean"] = old * tensors["running_mean"] + new * mean
-            outputs["new_running_var"] = old * tensors["running_var"] + new * var
+            # The kernel keeps statistics in float64; what leaves the layer has its precision.
+            for name, value in (("mean", mean), ("var", var)):
+                running = tensors[f"running_{name}"]
+                updated = old * running + new * value
+                outputs[f"new_running_{name}"] = updated.astype(running.dtype, copy=False)
         return outputs
 
     def _normalize(self, plan: Plan, tensors: Tensors, mean: Array, var: Array) -> Array:

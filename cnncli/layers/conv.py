@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cnncli.errors import GeometryError
 from cnncli.layers.base import (
     Array,
     Input,
@@ -61,8 +60,8 @@ class Conv(Layer):
         x, rank = request.image()
         w = request.required("w", "normal:4x3x3x3")
         if len(w) != len(x):
-            raise GeometryError(
-                f"w must have as many axes as x, {len(x)}, but has {len(w)}: {shape_text(w)}"
+            raise request.misfit(
+                "w", f"w must have as many axes as x, {len(x)}, but has {len(w)}: {shape_text(w)}"
             )
         self._judge_channels(request, x, w)
         windows: dict[str, Any] = {
@@ -73,7 +72,7 @@ class Conv(Layer):
         filters, output, padding, resolved = judge(request, x, w, windows)
         y = (x[0], filters, *output)
         inputs = {"x": x, "w": w}
-        if "b" in request.shapes:
+        if "b" in request.tensors:
             inputs["b"] = request.agree("b", (filters,), "one number a filter")
         request.agree("dy", y, "the shape of y")
         arguments = {**windows, "padding": padding, "groups": request.params.groups}
@@ -99,18 +98,20 @@ class Conv(Layer):
             raise request.fault("groups", f"{groups} does not divide the {channels} channels of x")
         if request.params.transposed:
             if w[0] != channels:
-                raise GeometryError(
+                raise request.misfit(
+                    "w",
                     f"a transposed w has one row a channel of x: it is for {w[0]} channels "
-                    f"({shape_text(w)}), but x has {channels} ({shape_text(x)})"
+                    f"({shape_text(w)}), but x has {channels} ({shape_text(x)})",
                 )
             return
         if w[0] % groups:
             raise request.fault("groups", f"{groups} does not divide the {w[0]} filters of w")
         if w[1] * groups != channels:
             times = f" times {groups} groups" if groups > 1 else ""
-            raise GeometryError(
+            raise request.misfit(
+                "w",
                 f"w is for {w[1]} channels{times} ({shape_text(w)}), "
-                f"but x has {channels} ({shape_text(x)})"
+                f"but x has {channels} ({shape_text(x)})",
             )
 
     def _plan_direct(

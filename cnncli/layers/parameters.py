@@ -21,7 +21,7 @@ PaddingValue: TypeAlias = "int | Ints | Pairs | str"
 
 CONVENTIONS = ("torch", "onnx", "keras")
 
-_WHOLE = re.compile(r"[-+]?[0-9]{1,18}\Z")
+_WHOLE = re.compile(r"[-+]?[0-9]{1,30}\Z")
 _MAX_SIZE = 2**31 - 1
 """No axis of a tensor that fits a machine is larger; sums of such numbers stay exact."""
 
@@ -121,15 +121,17 @@ def show(value: object) -> str:
     return str(value)
 
 
-def _whole(data: object, minimum: int | None = None) -> int:
+def _whole(data: object, minimum: int | None = None, maximum: int = _MAX_SIZE) -> int:
     if isinstance(data, str) and _WHOLE.match(data.strip()):
         data = int(data, 10)
     if isinstance(data, bool) or not isinstance(data, int):
         raise ConfigError(f"must be whole, but {_quote(data)} is not")
     if minimum is not None and data < minimum:
         raise ConfigError(f"must be at least {minimum}, but is {data}")
-    if abs(data) > _MAX_SIZE:
-        raise ConfigError(f"must be at most {_MAX_SIZE}, but is {data}")
+    if data > maximum:
+        raise ConfigError(f"must be at most {maximum}, but is {_quote(data)}")
+    if data < -maximum:
+        raise ConfigError(f"must be at least {-maximum}, but is {_quote(data)}")
     return data
 
 
@@ -242,14 +244,15 @@ class Whole(Kind):
 
     metavar: str = "N"
     minimum: int = 1
+    maximum: int = _MAX_SIZE
 
     def parse(self, data: object) -> int:
         """Return the number."""
-        return _whole(data, self.minimum)
+        return _whole(data, self.minimum, self.maximum)
 
     def schema(self) -> dict[str, object]:
         """Return the JSON Schema of the value."""
-        return {"type": "integer", "minimum": self.minimum}
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
 
 
 @dataclass(frozen=True)

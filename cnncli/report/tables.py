@@ -177,9 +177,15 @@ def _worst_text(check: Check, full: bool) -> str:
         expected = number_text(check.worst.expected, full=full)
         against = "expected" if check.check == "expect" else "numeric"
         many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
-        return f"{index_text(check.tensor, check.worst.index)} {got}, {against} {expected}{many}"
+        return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"
     text = f"{value_text(check.got, full=full)}, expected {value_text(check.expected, full=full)}"
     return f"{text} ({check.note})" if check.note else text
+
+
+def _place_text(check: Check, index: tuple[int, ...]) -> str:
+    if check.assertion in ("channel_mean", "channel_std"):
+        return f"channel {index[0]}"
+    return index_text(check.tensor, index)
 
 
 def _case_table(result: Result) -> Table:

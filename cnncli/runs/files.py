@@ -69,13 +69,17 @@ def save_result(result: Result, folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or "not a folder"
         raise UsageError(f"folder {folder} cannot be made: {reason}", "--save") from None
-    for name in _listed(folder) - set(result.tensors):
-        (folder / f"{name}.npy").unlink(missing_ok=True)
-    (folder / RECORD_NAME).unlink(missing_ok=True)
+    stale = [f"{name}.npy" for name in sorted(_listed(folder) - set(result.tensors))]
+    for name in (*stale, RECORD_NAME):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            message = f"{folder / name} cannot be removed: {error.strerror}"
+            raise UsageError(message, "--save") from None
     for name, tensor in result.tensors.items():
         with whole_file(folder / f"{name}.npy", "--save") as stream:
             write_array(stream, tensor.array)
-    text = json.dumps(record(result), allow_nan=False, ensure_ascii=False, indent=1)
+    text = json.dumps(record(result), allow_nan=False, indent=1)
     with whole_file(folder / RECORD_NAME, "--save") as stream:
         stream.write(text.encode() + b"\n")
 

@@ -143,12 +143,15 @@ def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, Tenso
 
 def _judge_expected_names(case: Case, plan: Plan) -> None:
     """Refuse an expectation of a tensor that this case, for all its layer, does not have."""
-    there = {*plan.inputs, *plan.outputs, *plan.gradients, "dy"}
+    there = {*plan.inputs, *plan.outputs, *plan.gradients}
+    if case.wants_backward:
+        there.add("dy")
     for name, assertions in case.expect.items():
         if name not in there:
             reason = {
                 "db": "db needs a bias: give b, such as --b zeros",
                 "indices": "only max pooling has indices",
+                "dy": "dy is there with backward only",
             }.get(name, f"{name} is not computed for these parameters and tensors")
             raise GeometryError(reason, assertions[0].where)
 

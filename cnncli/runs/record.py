@@ -38,8 +38,8 @@ def record(result: Result, *, values: bool = False) -> dict[str, Any]:
 
 
 def record_text(result: Result, *, values: bool = False) -> str:
-    """Return a result as one line of strict JSON."""
-    return json.dumps(record(result, values=values), allow_nan=False, ensure_ascii=False)
+    """Return a result as one line of strict JSON, in ASCII, which every stream can show."""
+    return json.dumps(record(result, values=values), allow_nan=False)
 
 
 def _present(**entries: Any) -> dict[str, Any]:

@@ -85,7 +85,12 @@ def cases(draw: st.DrawFn, layer: str) -> tuple[Plan, Tensors, np.random.Generat
     drawer = Drawer(draw)
     params, more = getattr(drawer, layer)()
     shapes: Shapes = {"x": drawer.x, **more}
-    request = Request(params=LAYERS[layer].Params(**params), given={}, shapes=shapes)
+    request = Request(
+        params=LAYERS[layer].Params(**params),
+        given={},
+        tensors=dict.fromkeys(shapes, ""),
+        shapes=shapes,
+    )
     try:
         plan = LAYERS[layer].plan(request)
     except CnncliError:
@@ -158,7 +163,10 @@ def test_batch_norm(data: st.DataObject) -> None:
 def test_padding_and_products_of_a_window_are_the_whole_window() -> None:
     x = np.ones((1, 2, 3, 3))
     request = Request(
-        params=LAYERS["conv"].Params(padding=1), given={}, shapes={"x": x.shape, "w": (1, 2, 3, 3)}
+        params=LAYERS["conv"].Params(padding=1),
+        given={},
+        tensors={"x": "", "w": ""},
+        shapes={"x": x.shape, "w": (1, 2, 3, 3)},
     )
     plan = LAYERS["conv"].plan(request)
     tensors: Tensors = {"x": x, "w": np.ones((1, 2, 3, 3))}
@@ -171,7 +179,12 @@ def test_padding_and_products_of_a_window_are_the_whole_window() -> None:
 def test_winner_runner_up_and_ties() -> None:
     x = np.array([[[[1.0, 5.0], [5.0, 2.0]], [[1.0, np.nan], [7.0, np.nan]]]])
     plan = LAYERS["pool"].plan(
-        Request(params=LAYERS["pool"].Params(kernel=2), given={}, shapes={"x": x.shape})
+        Request(
+            params=LAYERS["pool"].Params(kernel=2),
+            given={},
+            tensors={"x": ""},
+            shapes={"x": x.shape},
+        )
     )
     tensors: Tensors = {"x": x, "dy": np.array([[[[3.0]], [[4.0]]]])}
     tensors |= LAYERS["pool"].forward(plan, tensors)
