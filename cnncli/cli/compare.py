@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cnncli.cli.completion import complete_source
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
 from cnncli.cli.layerflags import COMPUTATION, JUDGING, OUTPUT, memory_flag
 from cnncli.cli.pictures import picture_flags
@@ -43,14 +44,22 @@ def add_compare_command(app: typer.Typer, panel: str) -> None:
         inspect.Parameter(
             "a",
             inspect.Parameter.KEYWORD_ONLY,
-            annotation=Annotated[str, typer.Argument(metavar="A", help=f"An array: {SOURCE}.")],
+            annotation=Annotated[
+                str,
+                typer.Argument(
+                    metavar="A", help=f"An array: {SOURCE}.", autocompletion=complete_source
+                ),
+            ],
         ),
         inspect.Parameter(
             "b",
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                str | None, typer.Argument(metavar="[B]", help="What A must equal.")
+                str | None,
+                typer.Argument(
+                    metavar="[B]", help="What A must equal.", autocompletion=complete_source
+                ),
             ],
         ),
     ]
