@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.case import CASE_KEYS, MERGED_KEYS, Case, build_case
+from cnncli.cases.nearby import near_path
 from cnncli.cases.node import Node, nearest, refuse_unknown
 from cnncli.cases.yamltext import (
     MAX_BYTES,
@@ -91,7 +92,7 @@ def find_configs(paths: list[str]) -> list[str]:
         elif path.exists():
             found[text] = None  # a named pipe, or another thing that can be read once
         else:
-            raise UsageError(f"there is no file or folder {text}")
+            raise UsageError(f"there is no file or folder {text}{near_path(text)}")
     unique: dict[object, str] = {}
     for text in found:
         unique.setdefault(text if text == STDIN or "::" in text else Path(text).resolve(), text)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
+from cnncli.cases.nearby import near_path
 from cnncli.cases.npydata import claim, dtype_name, held_bytes, raw_layout, read_numbers
 from cnncli.cases.npyheader import ByteStream, IsArchiveError, Layout, read_header
 from cnncli.cases.npzfile import example_of, keys_of, open_archive, open_entry, show_keys
@@ -72,6 +73,16 @@ class StoredTensor:
                 bytes_with_zeros(peak, self._layout.held_itemsize, shape, source.zero_extend),
             )
             self._held = stack.pop_all()
+
+    @property
+    def order(self) -> str:
+        """How the numbers lie, as a header tells it: `little-endian, C order`."""
+        native = "little" if sys.byteorder == "little" else "big"
+        byte = {"<": "little", ">": "big", "=": native}.get(self._layout.dtype[0])
+        if self._layout.dtype == "bfloat16":
+            byte = "little"
+        lie = "Fortran order" if self._layout.fortran else "C order"
+        return f"{byte}-endian, {lie}" if byte else lie
 
     def load(self) -> NDArray[Any]:
         """Return the numbers: C order, native byte order, writeable; bfloat16 as float32.
@@ -214,6 +225,7 @@ def _errors_of(source: FileSource) -> Iterator[None]:
         raise kind(f"{shown}: {error.message}", error.where) from None
     except FileNotFoundError:
         hint = kind_hint(source.written) if isinstance(source, NpyFile) else ""
+        hint = hint or near_path(str(getattr(source, "path", "")))
         raise TensorError(f"{shown}: there is no such file{hint}") from None
     except OSError as error:
         raise TensorError(f"{shown}: {error.strerror or error}") from None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cnncli.cases.nearby import near_path
 from cnncli.cases.node import Node, from_data
 from cnncli.errors import CnncliError, UsageError
 from cnncli.layers.base import Layer
@@ -92,7 +93,7 @@ def _named_arrays(text: str, layer: Layer, flag: str) -> dict[str, Node]:
     elif path.exists():
         raise UsageError(f"{text} is neither a folder nor a .npz file", flag)
     else:
-        raise UsageError(f"there is no folder or .npz file {text}", flag)
+        raise UsageError(f"there is no folder or .npz file {text}{near_path(text)}", flag)
     if not found:
         raise UsageError(f"{text} holds no array", flag)
     for name in found:

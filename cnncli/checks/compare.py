@@ -58,18 +58,7 @@ def compare(
 
     assert got.shape == expected.shape
     with np.errstate(all="ignore"):
-        wide = np.promote_types(np.promote_types(got.dtype, expected.dtype), np.float64)
-        if got.dtype.kind in "iu" or expected.dtype.kind in "iu":
-            wide = np.dtype(np.longdouble)  # holds 64-bit whole numbers exactly
-        a, b = got.astype(wide), expected.astype(wide)
-        same = np.asarray(a == b)
-        if equal_nan:
-            same |= np.isnan(a) & np.isnan(b)
-        error = np.asarray(np.abs(a - b))
-        error[same] = 0
-        allowed = atol + rtol * np.abs(b)
-        # `not (error <= allowed)` so that a NaN is wrong.
-        wrong = ~(same | ((error <= allowed) & np.isfinite(error)))
+        a, b, error, allowed, wrong = _judge(got, expected, rtol, atol, equal_nan)
         largest = np.maximum(np.abs(a), np.abs(b))
         relative = np.where(error == 0, 0, error / largest)
         needed_rtol = np.where(error == 0, 0, error / np.abs(b))
@@ -90,6 +79,38 @@ def compare(
         passing_atol=_least(error),
         worst=worst,
     )
+
+
+def wrong_elements(
+    got: NDArray[Any], expected: NDArray[Any], *, rtol: float, atol: float, equal_nan: bool
+) -> NDArray[np.bool_]:
+    """Return which elements `compare` counts as mismatched, an array of both arrays' shape."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        return _judge(got, expected, rtol, atol, equal_nan)[-1]
+
+
+def _judge(
+    got: NDArray[Any], expected: NDArray[Any], rtol: float, atol: float, equal_nan: bool
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Return both arrays widened, the error, what is allowed, and which elements are wrong."""
+    import numpy as np
+
+    wide = np.promote_types(np.promote_types(got.dtype, expected.dtype), np.float64)
+    if got.dtype.kind in "iu" or expected.dtype.kind in "iu":
+        wide = np.dtype(np.longdouble)  # holds 64-bit whole numbers exactly
+    a, b = got.astype(wide), expected.astype(wide)
+    # Of the widened numbers: NumPy compares int64 with uint64 or float64 as rounded float64.
+    same = np.asarray(a == b)
+    if equal_nan:
+        same |= np.isnan(a) & np.isnan(b)
+    error = np.asarray(np.abs(a - b))
+    error[same] = 0
+    allowed = atol + rtol * np.abs(b)
+    # `not (error <= allowed)` so that a NaN is wrong.
+    wrong = ~(same | ((error <= allowed) & np.isfinite(error)))
+    return a, b, error, allowed, wrong
 
 
 def _norm_ratio(a: NDArray[Any], b: NDArray[Any]) -> float:

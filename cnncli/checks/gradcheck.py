@@ -36,8 +36,11 @@ def check_gradients(
     options: GradcheckOptions,
     seed: int,
     progress: Progress | None = None,
+    keep: dict[str, NDArray[Any]] | None = None,
 ) -> list[Check]:
     """Return checks of every gradient of ours, and of each in `expected`, with its stored type.
+
+    The numeric gradients are put into `keep`, by name, NaN where an element was not asked for.
 
     `tensors` holds every tensor of the case; the numeric gradient is always found in float64.
     Raises ConfigError for a step that max pooling's winners do not outlast, and nothing on wrong
@@ -59,6 +62,10 @@ def check_gradients(
         if name in expected:
             subjects.append(("expected", *expected[name]))
         reference = job.reference(name)
+        if keep is not None:
+            whole = np.full(plan.gradients[name], np.nan)
+            whole.reshape(-1)[reference.elements] = reference.numeric.values
+            keep[name] = whole
         for subject, array, stored in subjects:
             checks += job.checks(name, subject, array, stored, reference)
     return checks

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
+from cnncli.cli.compare import add_compare_command
+from cnncli.cli.completion import whole_words
 from cnncli.cli.flags import GroupedGroup
 from cnncli.cli.gradcheck import gradcheck_app
 from cnncli.cli.layer import add_layer_command
@@ -22,12 +24,24 @@ BAD_INPUT, OUR_FAULT, INTERRUPTED = 2, 3, 130
 RUN_A_LAYER = "Run one layer"
 PROVE = "Prove gradients"
 MANY = "Run many cases"
+LOOK = "Look at arrays"
+
+EXAMPLES = """\b
+Examples:
+  cnncli conv --x arange:1x1x4x4 --w ones:1x1x2x2 --explain 0,0,1,2
+      what a convolution computes, one element spelled out
+  cnncli gradcheck conv --tensors mine --expect dx=mine/dx.npy
+      is my gradient right? (mine holds x.npy, w.npy, dy.npy)
+  cnncli compare mine/y.npy theirs/y.npy --show
+      how far apart are two arrays, and where?
+"""
 
 app = typer.Typer(
     cls=GroupedGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    epilog=EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Run CNN layers from the shell, see what they compute, and prove their gradients right.",
 )
@@ -51,6 +65,7 @@ def _root(
 
 for _layer in LAYERS.values():
     add_layer_command(app, _layer, RUN_A_LAYER)
+add_compare_command(app, LOOK)
 app.add_typer(
     gradcheck_app(),
     name="gradcheck",
@@ -63,7 +78,8 @@ add_run_command(app, MANY)
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
-        status = app(args=args, prog_name="cnncli", standalone_mode=False)
+        with whole_words(os.environ):
+            status = app(args=args, prog_name="cnncli", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except CnncliError as error:

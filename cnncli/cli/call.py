@@ -16,11 +16,15 @@ from cnncli.cases.flags import expectations_from, flag_name, layer_entries, plac
 from cnncli.cases.node import Node
 from cnncli.errors import ConfigError, UsageError
 from cnncli.layers.base import Layer
+from cnncli.runs.explaining import wants_gradient
 from cnncli.runs.memory import parse_size
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cnncli.cli.pictures import Pictures
     from cnncli.report.tables import Values
 
 STDOUT = "-"
@@ -63,8 +67,17 @@ def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptio
     from cnncli.report.progress import ProgressBar
 
     size = values.pop("max_memory", None)
-    bytes_ = None if size is None else parse_size(size)
-    return RunOptions(max_memory=bytes_, progress=None if quiet else ProgressBar())
+    return RunOptions(
+        max_memory=None if size is None else parse_size(size),
+        progress=None if quiet else ProgressBar(),
+        explain=tuple(values.pop("explain", None) or ()),
+    )
+
+
+def imply_backward(layer: Layer, values: dict[str, Any], options: RunOptions) -> None:
+    """Turn the backward pass on where an element of a gradient is to be explained."""
+    if values["backward"] is None and wants_gradient(options.explain, layer):
+        values["backward"] = True
 
 
 def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Entry, Tolerance]:
@@ -127,18 +140,52 @@ def deliver(
     output: Output,
     values: Values = "auto",
     covers: Mapping[str, str] | None = None,
+    pictures: Pictures | None = None,
 ) -> None:
     """Write what was asked for: files first, then JSON or tables on standard output.
 
     `values` is how much of the tensors a table shows where no flag says so; `covers` says of each
     built-in probe what it covers.
     """
+    if output.values is not None:
+        values = "all" if output.values else "none"
+
+    def view(console: Console) -> None:
+        from cnncli.report.tables import show_result, show_results
+
+        plane = pictures.plane if pictures is not None and pictures.show else None
+        if len(results) > 1 and len({result.convention for result in results}) == len(results):
+            from cnncli.report.sidebyside import show_conventions
+
+            show_conventions(console, results)
+        if len(results) == 1:
+            show_result(console, results[0], values, plane)
+            if len(results[0].theirs) > 1:
+                from cnncli.report.sidebyside import show_implementations
+
+                show_implementations(console, results[0])
+            return
+        if plane is not None:
+            from cnncli.report.planes import show_planes
+
+            for result in results:
+                show_planes(console, result, plane, headed=True)
+        show_results(console, results, covers)
+
+    if pictures is not None and pictures.show:
+        from cnncli.report.planes import PLANES
+
+        for result in results:
+            planes = {n: t.array for n, t in result.tensors.items() if n in PLANES}
+            pictures.judge_plane(planes)
     if output.out is not None:
         if len(results) > 1:
             raise UsageError(f"one file cannot hold the y of {len(results)} results", "--out")
         _write_y(results[0], output.out)
     if output.save is not None:
         _save(results, Path(output.save))
+    if pictures is not None:
+        pictures.save(view)
     if output.json:
         from cnncli.runs.record import record_text
         from cnncli.runs.split import by_implementation
@@ -147,23 +194,20 @@ def deliver(
             print(record_text(result, values=bool(output.values)))
     elif not output.silent:
         from cnncli.report.console import make_console
-        from cnncli.report.tables import show_result, show_results
 
-        console = make_console()
-        if len(results) > 1 and len({result.convention for result in results}) == len(results):
-            from cnncli.report.sidebyside import show_conventions
+        view(make_console())
 
-            show_conventions(console, results)
-        if len(results) == 1:
-            if output.values is not None:
-                values = "all" if output.values else "none"
-            show_result(console, results[0], values)
-            if len(results[0].theirs) > 1:
-                from cnncli.report.sidebyside import show_implementations
 
-                show_implementations(console, results[0])
-        else:
-            show_results(console, results, covers)
+def save_config(path: str | None, entries: Sequence[tuple[Entry, Case]]) -> None:
+    """Write the cases of this call as a config, where one is wanted; raise UsageError."""
+    if path is None:
+        return
+    from cnncli.cases.saveconfig import config_text
+    from cnncli.runs.files import whole_file
+
+    text = config_text(entries, Path(path).parent, command_line())
+    with whole_file(Path(path), "--save-config") as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _write_y(result: Result, out: str) -> None:

@@ -15,7 +15,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cnncli.cases.flags import flag_name
-from cnncli.layers.parameters import Choice, Parameter, Switch
+from cnncli.cli.completion import Completer, complete_words
+from cnncli.layers.parameters import Choice, Kind, Padding, Parameter, PerAxis, Switch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class Flag:
     default_text: str | None = None
     is_switch: bool = False
     many: bool = False
+    complete: Completer | None = None
+    """What a shell may put in for its value."""
 
     def option(self) -> inspect.Parameter:
         """Return this flag as the parameter of a Typer command."""
@@ -39,6 +42,7 @@ class Flag:
             metavar=self.metavar,
             show_default=False,
             rich_help_panel=self.group,
+            autocompletion=self.complete,
         )
         kind: Any = bool if self.is_switch else list[str] if self.many else str
         return inspect.Parameter(
@@ -50,11 +54,26 @@ class Flag:
 
 
 def text_flag(
-    name: str, help: str, group: str, metavar: str, *, short: str | None = None, many: bool = False
+    name: str,
+    help: str,
+    group: str,
+    metavar: str,
+    *,
+    short: str | None = None,
+    many: bool = False,
+    complete: Completer | None = None,
 ) -> Flag:
     """Return a flag that takes text."""
     names = (flag_name(name), *([f"-{short}"] if short else []))
-    return Flag(name=name, names=names, help=help, group=group, metavar=metavar, many=many)
+    return Flag(
+        name=name,
+        names=names,
+        help=help,
+        group=group,
+        metavar=metavar,
+        many=many,
+        complete=complete,
+    )
 
 
 def switch_flag(name: str, help: str, group: str) -> Flag:
@@ -80,7 +99,15 @@ def declared_flag(declared: Parameter, group: str) -> Flag:
         metavar=metavar,
         default_text=declared.default_text(),
         is_switch=isinstance(kind, Switch),
+        complete=complete_words(_words(kind)),
     )
+
+
+def _words(kind: Kind) -> tuple[str, ...]:
+    """Return the words that a parameter's value can be."""
+    if isinstance(kind, Choice):
+        return kind.choices
+    return kind.words if isinstance(kind, PerAxis | Padding) else ()
 
 
 def with_flags(flags: Sequence[Flag], body: Callable[..., None], name: str) -> Callable[..., None]:
@@ -113,12 +140,16 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
+ORDER = {"gradcheck": 1, "compare": 2, "run": 3, "bench": 4, "schema": 5}
+"""Where commands stand after the layers; Typer itself puts groups of commands last."""
+
+
 class GroupedGroup(TyperGroup):
     """A group that lists its commands under what people come for, in the order of definition."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the commands as an app adds them, groups of commands before `run`."""
-        return sorted(self.commands, key=lambda name: name == "run")
+        """Return the commands as an app adds them, those that build on layers in ORDER."""
+        return sorted(self.commands, key=lambda name: ORDER.get(name, 0))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section a panel."""

@@ -33,12 +33,15 @@ def _add(app: typer.Typer, layer: Layer) -> None:
 
 
 def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
+    from dataclasses import replace
+
     from cnncli.cases.case import GradcheckOptions
     from cnncli.cases.flags import placed
     from cnncli.cases.node import Node
     from cnncli.cases.probes import PROBES, probe_entries
-    from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.call import Output, build, deliver, layer_entry, save_config, take_run_options
     from cnncli.cli.conventions import per_convention
+    from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import exit_status
     from cnncli.errors import UsageError
     from cnncli.layers.parameters import parameters
@@ -46,6 +49,8 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
 
     output = Output.take(values)
     options = take_run_options(values, quiet=output.quiet)
+    pictures = take_pictures(values)
+    config = values.pop("save_config")
     names = [declared.name for declared in parameters(GradcheckOptions)]
     given = {name: values.get(name) for name in names}
     for name in set(names) - {"rtol", "atol"}:
@@ -59,6 +64,15 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         entries = probe_entries(layer, entry.entries)
         covers = {f"{layer.name}-{probe.name}": probe.covers for probe in PROBES[layer.name]}
     entries = [one for entry in entries for one in per_convention(entry)]
-    results = [run_case(build(entry, tolerance), options) for entry in entries]
-    deliver(results, output, "none", covers)
+    if options.explain and len(entries) > 1:
+        raise UsageError(
+            f"{len(entries)} cases run; choose one by giving its tensors, such as "
+            "--x normal:2x3x6x5, and one convention",
+            "--explain",
+        )
+    options = replace(options, keep_references=bool(pictures.show))
+    cases = [build(entry, tolerance) for entry in entries]
+    results = [run_case(case, options) for case in cases]
+    save_config(config, list(zip(entries, cases, strict=True)))
+    deliver(results, output, "none", covers, pictures)
     raise typer.Exit(exit_status(results))

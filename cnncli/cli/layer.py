@@ -23,8 +23,17 @@ def add_layer_command(app: typer.Typer, layer: Layer, panel: str) -> None:
 
 
 def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
-    from cnncli.cli.call import Output, build, deliver, layer_entry, take_run_options
+    from cnncli.cli.call import (
+        Output,
+        build,
+        deliver,
+        imply_backward,
+        layer_entry,
+        save_config,
+        take_run_options,
+    )
     from cnncli.cli.conventions import per_convention
+    from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import exit_status
     from cnncli.cli.writtenas import take_library, written_as
     from cnncli.runs.one import run_case
@@ -32,11 +41,16 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     library = take_library(values)
     output = Output.take(values)
     options = take_run_options(values, quiet=output.quiet)
+    pictures = take_pictures(values)
+    config = values.pop("save_config")
+    imply_backward(layer, values, options)
     entry, tolerance = layer_entry(layer, values)
-    cases = [build(one, tolerance) for one in per_convention(entry)]
+    entries = per_convention(entry)
+    cases = [build(one, tolerance) for one in entries]
     if library is not None:
         print("\n".join(written_as(case, library) for case in cases), end="")
         return
     results = [run_case(case, options) for case in cases]
-    deliver(results, output)
+    save_config(config, list(zip(entries, cases, strict=True)))
+    deliver(results, output, pictures=pictures)
     raise typer.Exit(exit_status(results))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cnncli.cases.case import GradcheckOptions, Settings
+from cnncli.cli.completion import complete_config, complete_source
 from cnncli.cli.flags import Flag, declared_flag, switch_flag, text_flag
+from cnncli.cli.pictures import seeing_flags
 from cnncli.layers.base import Layer
 from cnncli.layers.parameters import parameters
 
@@ -26,7 +28,14 @@ def layer_flags(layer: Layer) -> list[Flag]:
         JUDGING,
         "derived",
     )
-    return [*_case_flags(layer), *_judging_flags(), derived, *output_flags(), _as_flag()]
+    return [
+        *_case_flags(layer),
+        *_judging_flags(),
+        derived,
+        *seeing_flags(),
+        *output_flags(),
+        _as_flag(),
+    ]
 
 
 def gradcheck_flags(layer: Layer) -> list[Flag]:
@@ -36,25 +45,36 @@ def gradcheck_flags(layer: Layer) -> list[Flag]:
         for declared in parameters(GradcheckOptions)
         if declared.name not in JUDGING_NAMES
     ]
-    return [*_case_flags(layer), *options, *_judging_flags(), *output_flags()]
+    return [*_case_flags(layer), *options, *_judging_flags(), *seeing_flags(), *output_flags()]
 
 
 def _case_flags(layer: Layer) -> list[Flag]:
-    tensors = [text_flag(tensor.name, tensor.help, TENSORS, "SOURCE") for tensor in layer.inputs]
+    tensors = [
+        text_flag(tensor.name, tensor.help, TENSORS, "SOURCE", complete=complete_source)
+        for tensor in layer.inputs
+    ]
     return [
         text_flag(
             "config",
             "Start from a case of a config file; flags win over it.",
             "Case",
             "FILE[::NAME]",
+            complete=complete_config,
         ),
         *tensors,
-        text_flag("dy", "Upstream gradient, of y's shape; left out: normal.", TENSORS, "SOURCE"),
+        text_flag(
+            "dy",
+            "Upstream gradient, of y's shape; left out: normal.",
+            TENSORS,
+            "SOURCE",
+            complete=complete_source,
+        ),
         text_flag(
             "tensors",
             "Every tensor by its name: NAME.npy in a folder, or a .npz.",
             TENSORS,
             "DIR|FILE.npz",
+            complete=complete_source,
         ),
         *(declared_flag(declared, PARAMETERS) for declared in parameters(layer.Params)),
         *(declared_flag(declared, COMPUTATION) for declared in parameters(Settings)),
@@ -90,6 +110,7 @@ def _judging_flags() -> list[Flag]:
             JUDGING,
             "[NAME=]SOURCE|DIR",
             many=True,
+            complete=complete_source,
         ),
         against_flag(),
         text_flag("rtol", "Relative tolerance. [default: by the least precise type]", JUDGING, "X"),

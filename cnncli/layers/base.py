@@ -121,7 +121,7 @@ class Request:
             raise self.misfit(
                 name,
                 f"{name} needs a shape, which does not follow from anything; "
-                f"write it, such as {example}",
+                f"write it, such as --{name} {example}",
             )
         return self.shapes[name]
 

@@ -181,7 +181,7 @@ class Conv(Layer):
             return conv.forward(x, w, b, **plan.arguments)
         y = conv.backward_input(x, w, plan.upstream[2:], **plan.arguments)
         if b is not None:
-            y += b.reshape(-1, *[1] * len(plan.spatial))
+            y = y + b.reshape(-1, *[1] * len(plan.spatial))
         return y
 
     def backward(self, plan: Plan, tensors: Tensors) -> Tensors:

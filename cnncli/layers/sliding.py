@@ -55,7 +55,8 @@ def output_spatial(
             padded_text = f"{padded} ({before}+{size}+{after})" if before or after else f"{size}"
             raise GeometryError(
                 f"the window covers {extent(k, d)}{dilated} along {axis}, "
-                f"but the padded input has only {padded_text}"
+                f"but the padded input has only {padded_text}; "
+                f"{extent(k, d) - padded} more of --padding along {axis} would do"
             )
         sizes.append(output_size(size, k, s, before, after, d, ceil_mode))
     return tuple(sizes)

@@ -44,13 +44,28 @@ STYLES = {
 }
 
 
-def show_result(console: Console, result: Result, values: Values) -> None:
-    """Print one case whole: what it is, its tensors, their values, its checks, how it ended."""
+def show_result(
+    console: Console, result: Result, values: Values, plane: tuple[int, ...] | None = None
+) -> None:
+    """Print one case whole: what it is, its tensors, their values, its checks, how it ended.
+
+    With a `plane` (of a sample and a channel; empty: the first), heat maps take the values' place.
+    """
     _print(console, _case_table(result))
     if result.tensors:
         _print(console, _tensor_table(console, result))
+        if plane is not None:
+            from cnncli.report.planes import show_planes
+
+            show_planes(console, result, plane)
+            values = "none" if values == "auto" else values
         for tensor in result.tensors.values():
             _show_values(console, tensor, values)
+    if result.explanations:
+        from cnncli.report.explain import show_explanation
+
+        for explanation in result.explanations:
+            show_explanation(console, explanation)
     if result.checks:
         show_checks(console, result.checks)
     _say(console, ending(result), result.status)

@@ -20,14 +20,17 @@ from cnncli.cases.tensors import (
     plan_for,
 )
 from cnncli.checks.check import Check
-from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
+from cnncli.errors import CnncliError, GeometryError, MemoryBoundError, UsageError
 from cnncli.layers.base import Plan
+from cnncli.runs.explaining import explain_targets, judge_targets
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.result import Fault, Result, Role, TensorResult, describe
+from cnncli.runs.result import Fault, References, Result, Role, TensorResult, describe
 from cnncli.runs.split import skip_reason, status_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from cnncli.layers.explain.parts import Explanation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,10 @@ class RunOptions:
     """Bytes; None is half of what is free."""
     progress: Callable[[str, int, int], None] | None = None
     """Told of a long gradient check the tensor, the evaluations made and those there will be."""
+    explain: tuple[str, ...] = ()
+    """Elements whose arithmetic is wanted, as `--explain` writes them."""
+    keep_references: bool = False
+    """Keep what gradients were judged by, to be seen beside them."""
 
 
 def run_case(case: Case, options: RunOptions) -> Result:
@@ -47,7 +54,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
     started = time.perf_counter()
     try:
         with np.errstate(all="ignore"):
-            plan, tensors, checks, theirs = _compute(case, options)
+            computed = _compute(case, options)
     except CnncliError as error:
         raise error.at(case.where) from None
     except MemoryError:
@@ -58,12 +65,14 @@ def run_case(case: Case, options: RunOptions) -> Result:
         layer=case.layer.name,
         convention=case.settings.convention,
         layout=case.settings.layout,
-        params=plan.params,
-        status=status_of(checks),
-        error=skip_reason(checks),
-        theirs=theirs,
-        tensors=tensors,
-        checks=checks,
+        params=computed.plan.params,
+        status=status_of(computed.checks),
+        error=skip_reason(computed.checks),
+        theirs=computed.theirs,
+        tensors=computed.tensors,
+        checks=computed.checks,
+        explanations=computed.explanations,
+        references=computed.references,
         seconds=time.perf_counter() - started,
         reproduce=case.reproduce,
     )
@@ -109,16 +118,42 @@ def invalid(error: CnncliError, *, name: str, file: str | None, reproduce: str) 
     return Result(name=name, file=file, status="invalid", error=fault, reproduce=reproduce)
 
 
-def _compute(
-    case: Case, options: RunOptions
-) -> tuple[Plan, dict[str, TensorResult], list[Check], dict[str, dict[str, TensorResult]]]:
+@dataclass(frozen=True, kw_only=True)
+class _Computed:
+    """What a case gave, before it is a result."""
+
+    plan: Plan
+    tensors: dict[str, TensorResult]
+    checks: list[Check]
+    theirs: dict[str, dict[str, TensorResult]]
+    explanations: list[Explanation]
+    references: References
+
+
+def _compute(case: Case, options: RunOptions) -> _Computed:
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
+        if options.explain and case.settings.layout != "nchw":
+            raise UsageError(
+                f"an element's index is NCHW, and the layout is {case.settings.layout}; "
+                "explain the case with --layout nchw",
+                "--explain",
+            )
+        targets = judge_targets(options.explain, case.layer, plan, backward=case.wants_backward)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
-        checks = _check(ingredients, plan, tensors, options)
+        references: References = {}
+        keep = references if options.keep_references else None
+        checks = _check(ingredients, plan, tensors, options, keep)
         found, theirs = _check_against(case, plan, tensors)
-        return plan, tensors, checks + found, theirs
+        return _Computed(
+            plan=plan,
+            tensors=tensors,
+            checks=checks + found,
+            theirs=theirs,
+            explanations=explain_targets(targets, case.layer, plan, tensors),
+            references=references,
+        )
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:
@@ -158,7 +193,11 @@ def _judge_expected_names(case: Case, plan: Plan) -> None:
 
 
 def _check(
-    ingredients: Ingredients, plan: Plan, tensors: dict[str, TensorResult], options: RunOptions
+    ingredients: Ingredients,
+    plan: Plan,
+    tensors: dict[str, TensorResult],
+    options: RunOptions,
+    keep: References | None,
 ) -> list[Check]:
     from cnncli.checks.expected import judge_expected
 
@@ -190,6 +229,7 @@ def _check(
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
 
+        numeric: dict[str, NDArray[Any]] = {}
         found = check_gradients(
             case.layer,
             plan,
@@ -198,8 +238,16 @@ def _check(
             case.gradcheck,
             case.settings.seed,
             options.progress,
+            None if keep is None else numeric,
         )
         checks += [_placed_outside(check, layout) for check in found]
+        if keep is not None:
+            for name, values in numeric.items():
+                given = {"expected": judged[name][0]} if name in judged else {}
+                keep[name] = {
+                    key: to_outside(layout, name, array)
+                    for key, array in {"numeric": values, **given}.items()
+                }
     return checks
 
 

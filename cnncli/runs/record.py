@@ -26,6 +26,10 @@ def record(result: Result, *, values: bool = False) -> dict[str, Any]:
         data["tensors"] = {name: _tensor(t, values) for name, t in result.tensors.items()}
     if result.tensors or result.checks:
         data["checks"] = [_check(check) for check in result.checks]
+    if result.explanations:
+        from cnncli.runs.explaining import explanation_record
+
+        data["explanations"] = [explanation_record(one) for one in result.explanations]
     if result.error is not None:
         data["error"] = _present(message=result.error.message, where=result.error.where)
     data["seconds"] = round(result.seconds, 6)
@@ -79,6 +83,11 @@ def _check(check: Check) -> dict[str, Any]:
             by: check.worst.expected,
         }
     return data
+
+
+def plain(value: Any) -> Any:
+    """Return data that strict JSON can hold."""
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

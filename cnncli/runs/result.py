@@ -10,6 +10,8 @@ from cnncli.checks.check import Check
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cnncli.layers.explain.parts import Explanation
+
 FORMAT = "cnncli.result/1"
 Role = Literal["input", "output", "gradient"]
 Status = Literal["done", "passed", "failed", "invalid", "skipped", "timeout", "crashed"]
@@ -36,6 +38,10 @@ class TensorResult:
     def dtype(self) -> str:
         """The type it was computed with."""
         return str(self.array.dtype)
+
+
+References = dict[str, dict[str, "NDArray[Any]"]]
+"""What a gradient was judged by and beside: `numeric`, and `expected` where one was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,8 @@ class Result:
     checks: list[Check] = field(default_factory=list)
     theirs: dict[str, dict[str, TensorResult]] = field(default_factory=dict)
     """What each implementation that it was judged against computed, by its label."""
+    explanations: list[Explanation] = field(default_factory=list)
+    references: References = field(default_factory=dict)
     error: Fault | None = None
     seconds: float = 0.0
     reproduce: str = ""

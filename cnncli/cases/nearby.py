@@ -1,0 +1,33 @@
+"""What a path that is not there was meant to be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cnncli.cases.node import nearest
+
+MOST = 2000
+
+
+def near_path(written: str) -> str:
+    """Return ` (did you mean X?)` for the entry of the same folder with the nearest name, or ``.
+
+    Where the folder is missing too, the nearest of its parents' entries is what is offered.
+    """
+    path = Path(written)
+    for missing in (path, *path.parents):
+        folder = missing.parent
+        if missing == folder or not folder.is_dir():
+            continue
+        try:
+            names = [entry.name for entry, _ in zip(os.scandir(folder), range(MOST), strict=False)]
+        except OSError:
+            return ""
+        hint = nearest(missing.name, names)
+        return (
+            hint.replace("(did you mean ", f"(did you mean {folder}{os.sep}")
+            if (hint and str(folder) != ".")
+            else hint
+        )
+    return ""

@@ -1,0 +1,128 @@
+"""`cnncli compare A [B]`: describe an array, or judge one by another."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from cnncli.cli.completion import complete_source
+from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
+from cnncli.cli.layerflags import COMPUTATION, JUDGING, OUTPUT, memory_flag
+from cnncli.cli.pictures import picture_flags
+
+SOURCE = "any tensor source: FILE.npy, FILE.npz:KEY, FILE.bin:DTYPE:SHAPE, kind:shape, -"
+
+
+def compare_flags() -> list[Flag]:
+    """Return the flags of `compare`."""
+    defaults = "[default: by the less precise stored type]"
+    return [
+        text_flag("rtol", f"Relative tolerance, of B. {defaults}", JUDGING, "X"),
+        text_flag("atol", f"Absolute tolerance. {defaults}", JUDGING, "X"),
+        switch_flag("equal_nan", "A NaN equals a NaN.", JUDGING),
+        text_flag(
+            "tensor",
+            "The tensor of a case whose numbers normal, uniform, ... make. [default: y]",
+            COMPUTATION,
+            "NAME",
+        ),
+        text_flag("seed", "Seed of made-up numbers. [default: 0]", COMPUTATION, "N"),
+        memory_flag(),
+        *picture_flags(),
+        switch_flag("json", "Print JSON in place of tables.", OUTPUT),
+        switch_flag("quiet", "Print nothing but errors.", OUTPUT),
+    ]
+
+
+def add_compare_command(app: typer.Typer, panel: str) -> None:
+    """Add `compare`."""
+    command = with_flags(compare_flags(), _compare, "compare")
+    signature = inspect.signature(command)
+    arguments = [
+        inspect.Parameter(
+            "a",
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[
+                str,
+                typer.Argument(
+                    metavar="A", help=f"An array: {SOURCE}.", autocompletion=complete_source
+                ),
+            ],
+        ),
+        inspect.Parameter(
+            "b",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                str | None,
+                typer.Argument(
+                    metavar="[B]", help="What A must equal.", autocompletion=complete_source
+                ),
+            ],
+        ),
+    ]
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]  # what inspect.signature reads
+        parameters=[*arguments, *signature.parameters.values()]
+    )
+    help = "Describe an array, or judge one by another."
+    app.command("compare", cls=GroupedCommand, help=help, rich_help_panel=panel)(command)
+
+
+def _compare(values: dict[str, Any]) -> None:
+    from cnncli.cases.assertions import parse_tolerance
+    from cnncli.cases.flags import placed
+    from cnncli.cli.call import Output, command_line, take_run_options
+    from cnncli.cli.pictures import take_pictures
+    from cnncli.cli.status import STATUSES
+    from cnncli.errors import UsageError
+    from cnncli.layers.parameters import Whole
+    from cnncli.runs.comparing import CompareOptions, compare_sources
+
+    pictures = take_pictures(values)
+    output = Output.take(values)
+    judging = ("rtol", "atol", "equal_nan")
+    if values["b"] is None:
+        for name in judging:
+            if values[name] is not None:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag} judges A by B, and no B is given", flag)
+    seed = values["seed"]
+    options = CompareOptions(
+        tolerance=parse_tolerance(placed({name: values[name] for name in judging})),
+        max_memory=take_run_options(values).max_memory,
+        seed=0 if seed is None else _seed(Whole(minimum=0), seed),
+        tensor=values["tensor"] or "y",
+    )
+    texts = {"A": values["a"]} | ({"B": values["b"]} if values["b"] is not None else {})
+    compared = compare_sources(texts, options, command_line())
+    shown = pictures.show if pictures.show is not None else values["b"] is None
+
+    def view(console: Any) -> None:
+        from cnncli.report.compared import show_compared
+
+        show_compared(console, compared, pictures=shown, plane=pictures.plane)
+
+    pictures.judge_plane({one.name: one.array for one in compared.arrays})
+    pictures.save(view)
+    if output.json:
+        import json
+
+        from cnncli.runs.comparing import compared_record
+
+        print(json.dumps(compared_record(compared), allow_nan=False, ensure_ascii=False))
+    elif not output.quiet:
+        from cnncli.report.console import make_console
+
+        view(make_console())
+    raise typer.Exit(STATUSES[compared.status])
+
+
+def _seed(kind: Any, text: str) -> int:
+    from cnncli.errors import CnncliError
+
+    try:
+        return int(kind.parse(text))
+    except CnncliError as error:
+        raise error.at("--seed") from None

@@ -1,0 +1,105 @@
+"""The flags for people who see: --show, --plane and --save-report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnncli.cli.flags import Flag, switch_flag, text_flag
+from cnncli.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+SEEING = "Seeing"
+SUFFIXES = (".html", ".svg")
+
+
+def picture_flags() -> list[Flag]:
+    """Return the flags that ask for pictures."""
+    return [
+        switch_flag("show", "Show planes of the tensors as heat maps, side by side.", SEEING),
+        text_flag(
+            "plane", "Which plane to show: sample and channel. [default: 0,0]", SEEING, "N,C"
+        ),
+        text_flag(
+            "save_report",
+            "Write what the terminal shows as a page or a picture.",
+            SEEING,
+            "FILE.html|.svg",
+        ),
+    ]
+
+
+def seeing_flags() -> list[Flag]:
+    """Return the flags of a layer command that show what it computes."""
+    explain = text_flag(
+        "explain",
+        "Spell out one element: 0,2,3,1 of y, dx:0,1,4,4 of a gradient; repeatable.",
+        SEEING,
+        "[NAME:]INDEX",
+        many=True,
+    )
+    config = text_flag(
+        "save_config", "Write this call as a config that runs to the same result.", SEEING, "FILE"
+    )
+    return [*picture_flags(), explain, config]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """What is to be seen, and the file that keeps it."""
+
+    show: bool | None
+    plane: tuple[int, ...]
+    report: Path | None
+    title: str
+
+    def judge_plane(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Raise UsageError where no tensor has the plane that was asked for."""
+        if not self.plane or not tensors:
+            return
+        from cnncli.layers.base import shape_text
+        from cnncli.report.heatmap import has_plane
+
+        if not any(has_plane(array, self.plane) for array in tensors.values()):
+            shapes = ", ".join(f"{name} {shape_text(a.shape)}" for name, a in tensors.items())
+            asked = ",".join(map(str, self.plane))
+            raise UsageError(f"no tensor has the plane {asked}: {shapes}", "--plane")
+
+    def save(self, view: Callable[[Console], None]) -> None:
+        """Write the report, where one is wanted; `view` shows it on any console."""
+        if self.report is not None:
+            from cnncli.report.page import save_report
+
+            save_report(self.report, view, self.title)
+
+
+def take_pictures(values: dict[str, Any]) -> Pictures:
+    """Take the flags that ask for pictures out of a command's values; raise UsageError."""
+    from cnncli.cli.call import command_line
+
+    show, plane = values.pop("show", None), values.pop("plane", None)
+    report = values.pop("save_report", None)
+    if plane is not None and show is False:
+        raise UsageError("--plane says what to show, --no-show forbids it", "--plane")
+    if report is not None and Path(report).suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"a report is a page, FILE.html, or a picture, FILE.svg, not {report}", "--save-report"
+        )
+    return Pictures(
+        show=True if plane is not None else show,
+        plane=() if plane is None else _plane(plane),
+        report=None if report is None else Path(report),
+        title=command_line(),
+    )
+
+
+def _plane(text: str) -> tuple[int, ...]:
+    words = text.split(",")
+    if not all(word.strip().isascii() and word.strip().isdigit() for word in words):
+        raise UsageError(f"a plane is its indices, such as 0,2, not {text!r}", "--plane")
+    return tuple(int(word) for word in words)

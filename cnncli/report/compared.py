@@ -1,0 +1,160 @@
+"""A comparison as tables: what each array holds, how far apart they are, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnncli.checks.difference import Difference
+from cnncli.layers.base import shape_text
+from cnncli.report.heatmap import common_scale, plane_panel, show_panels
+from cnncli.report.numbers import error_text, index_text, number_text
+from cnncli.report.tables import STYLES, _print, _table, _text
+from cnncli.runs.comparing import Compared, Described
+from cnncli.runs.memory import size_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BAR = 30
+
+
+def show_compared(
+    console: Console, compared: Compared, *, pictures: bool, plane: tuple[int, ...]
+) -> None:
+    """Print a comparison whole, with heat maps where `pictures`."""
+    _show_arrays(console, compared.arrays)
+    if compared.difference is None:
+        _show_histogram(console, compared.arrays[0])
+    if pictures:
+        _show_pictures(console, compared, plane)
+    if compared.difference is not None:
+        _show_difference(console, compared.difference, compared.arrays)
+    console.print(_text(compared_ending(compared), STYLES[compared.status]))
+
+
+def _show_arrays(console: Console, arrays: Sequence[Described]) -> None:
+    full = not console.is_terminal
+    table = _table("", *(one.name for one in arrays))
+    table.add_row("source", *(_text(one.source) for one in arrays))
+    table.add_row("shape", *(shape_text(one.array.shape) for one in arrays))
+    orders = [f"{one.stored}, {one.order}" if one.order else one.stored for one in arrays]
+    table.add_row("stored as", *orders)
+    table.add_row("memory", *(size_text(one.array.nbytes) for one in arrays))
+    table.add_row("elements", *(str(one.statistics.elements) for one in arrays))
+    for name in ("nan", "positive_infinity", "negative_infinity", "zeros", "denormal"):
+        table.add_row(
+            name.replace("_", " "), *(str(getattr(one.statistics, name)) for one in arrays)
+        )
+    for name in ("min", "mean", "max", "std", "sum", "norm"):
+        values = [getattr(one.statistics, name) for one in arrays]
+        table.add_row(name, *(number_text(value, full=full) for value in values))
+    levels = arrays[0].statistics.quantiles or {}
+    for level in levels:
+        values = [(one.statistics.quantiles or {}).get(level) for one in arrays]
+        label = "median" if level == "0.5" else f"{float(level):.0%} below"
+        table.add_row(label, *(number_text(value, full=full) for value in values))
+    _print(console, table)
+
+
+def _show_histogram(console: Console, one: Described) -> None:
+    counts, edges = one.statistics.histogram, one.statistics.edges
+    if not counts or not edges:
+        return
+    table = _table("from", "to", "count", "histogram")
+    for name in ("from", "to", "count"):
+        next(column for column in table.columns if column.header == name).justify = "right"
+    most = max(counts)
+    for count, start, stop in zip(counts, edges, edges[1:], strict=False):
+        bar = "#" * max(1 if count else 0, round(BAR * count / most))
+        table.add_row(f"{start:.4g}", f"{stop:.4g}", str(count), bar)
+    _print(console, table)
+
+
+def _show_pictures(console: Console, compared: Compared, plane: tuple[int, ...]) -> None:
+    import numpy as np
+
+    arrays = compared.arrays
+    panels = [plane_panel(one.name, one.array, plane) for one in arrays]
+    if len(panels) == 2 and panels[0].plane.shape == panels[1].plane.shape:
+        scale = common_scale(panels[0].plane, panels[1].plane)
+        panels = [plane_panel(one.name, one.array, plane, scale=scale) for one in arrays]
+        if arrays[0].array.shape == arrays[1].array.shape:
+            with np.errstate(all="ignore"):
+                a, b = (panel.plane.astype(np.float64) for panel in panels)
+                gap = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+            scale = (0.0, common_scale(gap)[1])
+            panels.append(plane_panel("|A - B|", gap, shrink="largest", scale=scale))
+    show_panels(console, panels)
+
+
+def _show_difference(console: Console, difference: Difference, arrays: Sequence[Described]) -> None:
+    found = difference.comparison
+    if found is not None:
+        table = _table("difference", "absolute", "relative")
+        table.add_row("largest", error_text(found.max_abs_error), error_text(found.max_rel_error))
+        table.add_row("mean", error_text(difference.mean_abs_error), "")
+        table.add_row("root mean square", error_text(difference.rms_error), "")
+        table.add_row("mean of A - B", error_text(difference.mean_error), "")
+        table.add_row("|A - B| / |A| or |B|", "", error_text(found.norm_rel_error))
+        table.add_row("allowed", error_text(difference.atol), error_text(difference.rtol))
+        # Rounded up: what is shown must pass when it is typed.
+        table.add_row("would pass", upward(found.passing_atol), upward(found.passing_rtol))
+        _print(console, table)
+        _show_ulps(console, difference)
+        if found.worst is not None and found.max_abs_error != 0:
+            full = not console.is_terminal
+            got, expected = (
+                number_text(value, full=full) for value in (found.worst.got, found.worst.expected)
+            )
+            place = index_text("", found.worst.index) or "[]"
+            console.print(_text(f"worst: A{place} {got}, B{place} {expected}"))
+    for pattern in difference.patterns:
+        console.print(_text(f"where: {pattern.text}"))
+    for relation in difference.relations:
+        console.print(_text(f"but:   {relation.text}"))
+
+
+def _show_ulps(console: Console, difference: Difference) -> None:
+    ulps, found = difference.ulps, difference.comparison
+    if ulps is None or found is None:
+        return
+    shares = [f"{count / found.elements:.4g}" for count in ulps.within.values()]
+    table = _table(f"ulps of {ulps.dtype}", "largest", "mean", *(f"<= {k}" for k in ulps.within))
+    table.add_row(
+        index_text("at A", ulps.worst.index), f"{ulps.max:.4g}", f"{ulps.mean:.3g}", *shares
+    )
+    _print(console, table)
+
+
+def upward(value: float) -> str:
+    """Return an error in three digits, rounded up, so that it suffices as a tolerance."""
+    import math
+
+    if value == 0 or not math.isfinite(value):
+        return error_text(value)
+    text = f"{value:.3g}"
+    if float(text) >= value:
+        return text
+    exponent = math.floor(math.log10(value)) - 2
+    return f"{(round(value / 10**exponent) + 1) * 10**exponent:.3g}"
+
+
+def compared_ending(compared: Compared) -> str:
+    """Say in words how a comparison ended."""
+    difference = compared.difference
+    if difference is None:
+        one = compared.arrays[0]
+        odd = one.statistics.nonfinite
+        return f"described: {odd} of {one.statistics.elements} not finite"
+    found = difference.comparison
+    if found is None:
+        a, b = (shape_text(shape) for shape in difference.shapes)
+        return f"FAILED: shapes differ: A is {a}, B is {b}"
+    if difference.passes:
+        exact = ", all equal" if found.max_abs_error == 0 else ""
+        return f"passed: {found.elements} elements within the tolerance{exact}"
+    return (
+        f"FAILED: {found.mismatched} of {found.elements} elements differ by more than "
+        f"{difference.atol:g} + {difference.rtol:g}*|B|"
+    )

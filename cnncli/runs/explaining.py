@@ -1,0 +1,152 @@
+"""`--explain`: which element is asked for, and its explanation as plain data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnncli.errors import UsageError
+from cnncli.layers.base import Layer, Plan, Tensors, shape_text
+from cnncli.layers.explain.parts import Element, Explanation, Region, Terms
+
+if TYPE_CHECKING:
+    from cnncli.runs.result import TensorResult
+
+FLAG = "--explain"
+_INDEX = re.compile(r"-?[0-9]{1,18}(,-?[0-9]{1,18})*\Z")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One element that is to be explained."""
+
+    tensor: str
+    index: tuple[int, ...]
+
+
+def read_target(text: str, layer: Layer) -> Target:
+    """Return the element that `0,2,3,1` (of y) or `dx:0,1,4,4` names; raise UsageError."""
+    name, colon, index = text.rpartition(":")
+    name = name if colon else "y"
+    known = (*layer.outputs, *layer.gradient_names)
+    if name not in known:
+        what = f"{name} is given, not computed" if name in layer.source_names else f"not {name!r}"
+        raise UsageError(f"an element of {', '.join(known)} can be explained; {what}", FLAG)
+    index = index.replace(" ", "")
+    if not _INDEX.match(index):
+        raise UsageError(
+            f"an element is a tensor and an index, such as 0,2,3,1 (of y) or {known[-1]}:0,1, "
+            f"not {text!r}",
+            FLAG,
+        )
+    return Target(name, tuple(int(part) for part in index.split(",")))
+
+
+def wants_gradient(texts: Iterable[str], layer: Layer) -> bool:
+    """Tell whether any of the elements is one of a gradient; raise UsageError."""
+    return any(read_target(text, layer).tensor in layer.gradient_names for text in texts)
+
+
+def judge_targets(
+    texts: Sequence[str], layer: Layer, plan: Plan, *, backward: bool
+) -> list[Target]:
+    """Return the elements, negative indices counted from the end; raise UsageError.
+
+    Judged from shapes alone, before anything is computed.
+    """
+    return [_judge(read_target(text, layer), plan, backward) for text in texts]
+
+
+def _judge(target: Target, plan: Plan, backward: bool) -> Target:
+    shapes = {**plan.outputs, **(plan.gradients if backward else {})}
+    name, index = target.tensor, target.index
+    if name not in shapes:
+        off = name in plan.gradients
+        reason = "backward is off" if off else "these parameters and tensors do not give it"
+        raise UsageError(f"{name} is not computed: {reason}", FLAG)
+    shape = shapes[name]
+    shown = ",".join(map(str, index))
+    if len(index) != len(shape):
+        raise UsageError(
+            f"{shown} has {len(index)} indices, but {name} has {len(shape)} axes: "
+            f"{shape_text(shape)}",
+            FLAG,
+        )
+    for axis, (i, size) in enumerate(zip(index, shape, strict=True)):
+        if not -size <= i < size:
+            raise UsageError(
+                f"index {i} is outside axis {axis} of {name}, which has {size}: "
+                f"{shape_text(shape)}",
+                FLAG,
+            )
+    return Target(name, tuple(i % size for i, size in zip(index, shape, strict=True)))
+
+
+def explain_targets(
+    targets: Sequence[Target], layer: Layer, plan: Plan, tensors: dict[str, TensorResult]
+) -> list[Explanation]:
+    """Return an explanation for each element."""
+    if not targets:
+        return []
+    from cnncli.layers.explain.table import EXPLAINERS
+
+    arrays: Tensors = {name: tensor.array for name, tensor in tensors.items()}
+    explain = EXPLAINERS[layer.name]
+    return [explain(plan, arrays, target.tensor, target.index) for target in targets]
+
+
+def explanation_record(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation as plain data, every product in it; a key that is empty is absent."""
+    data = {
+        "tensor": explanation.tensor,
+        "index": list(explanation.index),
+        "element": explanation.element,
+        "formula": explanation.formula,
+        "reads": [_region(one) for one in explanation.reads],
+        "padding": explanation.padding,
+        "facts": explanation.facts,
+        "winner": _element(explanation.winner),
+        "runner_up": _element(explanation.runner_up),
+        "terms": [_terms(terms) for terms in explanation.terms],
+        "aside": [_terms(terms) for terms in explanation.aside],
+        "sum": explanation.sum,
+        "note": explanation.note,
+    }
+    empty: tuple[Any, ...] = (None, {}, [])
+    return {key: value for key, value in data.items() if value not in empty}
+
+
+def _element(element: Element | None) -> dict[str, Any] | None:
+    if element is None:
+        return None
+    data: dict[str, Any] = {"tensor": element.name, "index": list(element.index)}
+    return {**data, "value": element.value}
+
+
+def _terms(terms: Terms) -> dict[str, Any]:
+    products = terms.products
+    return {
+        "label": terms.label,
+        "products": [
+            {
+                "factors": [
+                    {"tensor": one.name, "index": list(one.index), "value": one.value}
+                    if one.index
+                    else {"name": one.name, "value": one.value}
+                    for one in terms.row(number)
+                ],
+                "product": float(products[number]),
+            }
+            for number in range(len(terms))
+        ],
+    }
+
+
+def _region(region: Region) -> dict[str, Any]:
+    ranges = [
+        f"{start}:{stop}" if step == 1 else f"{start}:{stop}:{step}"
+        for start, stop, step in region.ranges
+    ]
+    return {"tensor": region.name, "ranges": ranges}

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.shell import call
+
+CONV = ("--x", "normal:2x3x8x10", "--w", "normal:4x3x3x2")
+
+
+def test_planes_stand_side_by_side_with_their_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = call(monkeypatch, "conv", *CONV, "--plane", "1,2").out
+    (titles,) = [line for line in text.splitlines() if line.startswith("x[1,2]")]
+    assert titles.split()[::2] == ["x[1,2]", "w[2,0]", "y[1,2]"]
+    assert "y[0,0]" not in text  # no corners of numbers beside pictures
+    assert text.isascii() or "─" in text
+
+
+def test_gradients_stand_beside_the_numeric_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = call(monkeypatch, "gradcheck", "conv", *CONV, "--show", "--wrt", "w").out
+    (titles,) = [line for line in text.splitlines() if line.startswith("dw ours")]
+    assert titles.split("  ")[0] == "dw ours[0,0] 3x2"
+    assert "numeric[0,0]" in titles
+    assert "difference[0,0]" in titles
+    np.save(tmp_path / "dw.npy", np.zeros((4, 3, 3, 2)))
+    args = ("gradcheck", "conv", *CONV, "--show", "--wrt", "w", "--expect")
+    text = call(monkeypatch, *args, f"dw={tmp_path}/dw.npy").out
+    assert "dw expected[0,0]" in text
+
+
+def test_probes_are_shown_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = call(monkeypatch, "gradcheck", "pool", "--show").out
+    assert text.count("numeric[0,0") == 9
+    assert "pool-max-dilated" in text
+
+
+def test_plane_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = call(monkeypatch, "conv", *CONV, "--plane", "2,0")
+    assert found.status == 2
+    assert "no tensor has the plane 2,0: x 2x3x8x10" in found.err
+
+
+@pytest.mark.parametrize("suffix", [".html", ".svg"])
+def test_reports_stand_alone_and_escape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suffix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd = "<script>alert(1)</script> [red] {x} & \"'.npy"
+    Path(odd).parent.mkdir()
+    np.save(f"./{odd}", np.arange(24.0).reshape(1, 2, 3, 4))
+    found = call(
+        monkeypatch, "pad", "--x", f"./{odd}", "-p", "1", "--show", "--save-report", f"r{suffix}"
+    )
+    assert found.status == 0, found.err
+    text = Path(f"r{suffix}").read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "[red]" in text.replace("&#160;", " ")
+    for outside in ("http://", "https://", "@import", "url("):
+        rest = text.replace('xmlns="http://www.w3.org/2000/svg"', "").replace("url(#", "")
+        assert outside not in rest
+    assert "passed" in text or "done" in text
+
+
+def test_report_keeps_colours_though_the_output_is_piped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    path = tmp_path / "r.html"
+    found = call(
+        monkeypatch, "pad", "--x", "normal:1x1x4x4", "-p", "1", "--show", "--save-report", str(path)
+    )
+    assert "\x1b" not in found.out
+    assert "▀" in path.read_text()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_stream_takes_it(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    for args in (
+        ("conv", *CONV, "--show", "--explain", "0,1,2,3"),
+        ("gradcheck", "bn", "--x", "normal:2x3x4x3", "--show"),
+        ("compare", "normal:2x3x4x5", "zeros", "--show"),
+        ("compare", "normal:2x3x4x5"),
+    ):
+        found = call(monkeypatch, *args, encoding=encoding)
+        assert found.status in (0, 1), found.err
+        assert found.err == ""
