@@ -15,16 +15,16 @@ from pathlib import Path
 from tests.refresh_readme import ROOT, environment
 
 PICTURES = {
-    "docs/conv.svg": "conv --x samples/image.npy --w samples/filters.npz:edges --padding same --show",
-    "docs/gradcheck.svg": (
+    "samples/pictures/conv.svg": "conv --x samples/image.npy --w samples/filters.npz:edges --padding same --show",
+    "samples/pictures/gradcheck.svg": (
         "gradcheck conv --tensors samples/conv --stride 2,1 --wrt x "
         "--expect dx=samples/conv-student/dx.npy --show"
     ),
-    "docs/explain.svg": (
+    "samples/pictures/explain.svg": (
         "conv --x integers:1x2x5x6 --w integers:3x2x3x2 --b integers --padding 1 "
         "--explain 0,1,0,2 --no-values"
     ),
-    "docs/compare.svg": "compare samples/conv-student/dx.npy samples/conv-golden/dx.npy --show",
+    "samples/pictures/compare.svg": "compare samples/conv-student/dx.npy samples/conv-golden/dx.npy --show",
 }
 """Where each picture lies, and the command that draws it."""
 

@@ -64,7 +64,7 @@ def check_gradients(
         reference = job.reference(name)
         if keep is not None:
             whole = np.full(plan.gradients[name], np.nan)
-            whole.reshape(-1)[reference.elements] = reference.numeric.values
+            whole.reshape(-1)[reference.elements] = reference.numeric.values.reshape(-1)
             keep[name] = whole
         for subject, array, stored in subjects:
             checks += job.checks(name, subject, array, stored, reference)
