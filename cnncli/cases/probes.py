@@ -104,7 +104,7 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         Probe(
             "max-padded",
             "asymmetric padding, remainder columns",
-            {"kernel": [2, 3], "stride": [1, 2], "padding": [[1, 0], [1, 1]]},
+            {"kernel": [2, 3], "stride": [1, 2], "padding": [[0, 1], [1, 1]]},
             {"x": "distinct:2x2x5x7"},
         ),
         Probe(

@@ -129,17 +129,14 @@ def _pool(plan: Plan, graph: _Graph) -> None:
     ends = reached(plan)
     if params["mode"] == "avg":
         counted = params["count_include_pad"]
-        if counted and _overhangs(plan):
-            raise CannotExpressError(
-                "ONNX's runtimes differ on whether what hangs over the end (ceil mode) counts "
-                "where padding does"
-            )
         pads = padding if counted else ends
         if not _fits(pads, kernel):
             raise CannotExpressError(
                 f"onnxruntime pads pooling by less than the kernel {kernel}, not by {pads}"
             )
         attributes |= {"pads": _pads(pads), "count_include_pad": int(counted)}
+        if counted and _overhangs(plan):
+            attributes["ceil_mode"] = 1  # what hangs over the end must not count as padding
         graph.add("AveragePool", ["x"], ["y"], **attributes)
         return
     if _fits(ends, kernel):

@@ -72,7 +72,9 @@ def _pool(plan: Plan) -> list[str]:
     )
     rest = f"{kernel}, stride={params['stride']}, padding={{}}, "
     if params["mode"] == "avg":
-        return _average(plan, plain, rest)
+        # avg_pool3d alone wants the input, padding left out, to hold a whole window.
+        holds = all(size >= k for size, k in zip(plan.spatial, kernel, strict=True))
+        return _average(plan, plain and (rank < 3 or holds), rest)
     rest += f"dilation={params['dilation']}, ceil_mode={{}}, return_indices=True"
     call = f"F.max_pool{rank}d"
     if plain:

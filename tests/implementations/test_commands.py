@@ -1,0 +1,126 @@
+"""`--against` and `against` from the shell: what is printed, what is in the JSON, how it exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnncli.cli.app import main
+
+CONV = ["--x", "normal:2x3x6x5", "--w", "normal:4x3x3x2"]
+
+
+def _json(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[dict[str, Any]]]:
+    status = main([*args, "--json"])
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_check_has_the_contracts_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    status, (found,) = _json(capsys, "conv", *CONV, "--backward", "--against", "loops")
+    assert (status, found["status"], found["convention"]) == (0, "passed", "torch")
+    assert [check["tensor"] for check in found["checks"]] == ["y", "dx", "dw"]
+    for check in found["checks"]:
+        assert check["check"] == "against"
+        assert check["implementation"] == "loops"
+        assert check["sum_squared_error"] < 1e-25
+        assert set(check["worst"]) == {"index", "got", "expected"}
+
+
+def test_several_give_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    status, found = _json(capsys, "conv", *CONV, "--against", "loops", "--against", "torch")
+    names = [result["checks"][0]["implementation"].split()[0] for result in found]
+    assert (status, names) == (0, ["loops", "torch"])
+
+
+def test_tolerance_flags_judge_it(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    args = ["conv", *CONV, "--against", "onnxruntime"]
+    status, (found,) = _json(capsys, *args)
+    assert status == 0
+    assert "float32" in found["checks"][0]["note"]
+    status, (found,) = _json(capsys, *args, "--rtol", "1e-12")
+    assert (status, found["checks"][0]["reason"]) == (1, "wrong values")
+
+
+def test_in_a_config_and_on_every_case_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "defaults: {layer: pool, params: {kernel: 2}, tensors: {x: 'normal:1x2x5x6'}}\n"
+        "cases:\n  - {name: one, against: loops, backward: true}\n"
+        "  - {name: two, convention: onnx, layout: nhwc}\n"
+    )
+    status, found = _json(capsys, "run", str(config))
+    assert (status, [result["status"] for result in found]) == (0, ["passed", "done"])
+    assert [check["tensor"] for check in found[0]["checks"]] == ["y", "indices", "dx"]
+    assert (found[1]["convention"], found[1]["layout"]) == ("onnx", "nhwc")
+    status, found = _json(capsys, "run", str(config), "--against", "loops")
+    assert (status, [result["status"] for result in found]) == (0, ["passed", "passed"])
+
+
+def test_gradcheck_takes_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    status, (found,) = _json(capsys, "gradcheck", "conv", *CONV, "--against", "loops")
+    kinds = {check["check"] for check in found["checks"]}
+    assert (status, kinds) == (0, {"gradcheck", "against"})
+
+
+def test_nhwc_places_the_worst_element_as_it_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cnncli.implementations.base import Computed, Task
+    from cnncli.implementations.loops import Loops
+
+    honest = Loops.compute
+
+    def wrong(self: Loops, task: Task) -> Computed:
+        found = honest(self, task)
+        found.tensors["y"][0, 1, 2, 3] += 1
+        return found
+
+    monkeypatch.setattr(Loops, "compute", wrong)
+    args = ["pad", "--x", "normal:1x3x4x2", "-p", "0", "--layout", "nhwc", "--against", "loops"]
+    status, (found,) = _json(capsys, *args)
+    assert status == 1
+    assert found["checks"][0]["worst"]["index"] == [0, 2, 3, 1]
+
+
+def test_what_computes_cannot_change_our_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cnncli.implementations.base import Computed, Task
+    from cnncli.implementations.loops import Loops
+
+    def vandal(self: Loops, task: Task) -> Computed:
+        task.tensors["x"][...] = 0
+        return Computed(tensors={"y": task.tensors["x"]})
+
+    monkeypatch.setattr(Loops, "compute", vandal)
+    args = ["pad", "--x", "ones:1x1x2x2", "-p", "0", "--against", "loops", "--quiet"]
+    assert main([*args, "--save", str(tmp_path)]) == 1
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.ones((1, 1, 2, 2)))
+
+
+def test_not_installed_is_bad_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main(["conv", *CONV, "--against", "onnxruntime"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "--against" in printed.err
+    assert "cnncli[onnxruntime]" in printed.err
+
+
+def test_float32_cases_are_judged_as_float32(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    args = ["conv", *CONV, "--dtype", "float32", "--backward", "--against", "torch"]
+    status, (found,) = _json(capsys, *args)
+    assert (status, len(found["checks"])) == (0, 3)
+    assert found["checks"][0]["rtol"] == 1.3e-6

@@ -1,0 +1,99 @@
+"""How Keras on TensorFlow is run and differentiated, with stand-ins for both packages.
+
+TensorFlow is not needed: the stand-in knows y = x * gamma alone, whose gradients are closed forms.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from cnncli.errors import MissingExtraError
+from cnncli.implementations import kerasrun
+from cnncli.implementations.kerasrun import Keras
+from tests.building import task_of
+
+
+class Tensor:
+    """An array that only a tape can differentiate."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.asarray(array)
+
+    def numpy(self) -> Any:
+        return self.array
+
+    def __mul__(self, other: Tensor) -> Tensor:
+        return Tensor(self.array * other.array)
+
+
+class Tape:
+    """Remembers what it watches, and knows the gradient of a product."""
+
+    def __enter__(self) -> Self:
+        self.watched: list[Tensor] = []
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def watch(self, tensor: Tensor) -> None:
+        self.watched.append(tensor)
+
+    def gradient(
+        self,
+        target: Tensor,
+        sources: list[Tensor],
+        output_gradients: Tensor,
+        unconnected_gradients: str,
+    ) -> list[Tensor]:
+        assert all(any(source is seen for seen in self.watched) for source in sources)
+        assert unconnected_gradients == "zero"
+        x, gamma, beta = (source.array for source in sources)
+        dy = output_gradients.array
+        assert target.array.shape == dy.shape
+        axes = tuple(range(x.ndim - 1))
+        return [Tensor(dy * gamma), Tensor((dy * x).sum(axes)), Tensor(np.zeros_like(beta))]
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    tf, keras = types.ModuleType("tensorflow"), types.ModuleType("keras")
+    tf.__dict__.update(
+        __version__="2.18.0",
+        constant=Tensor,
+        GradientTape=Tape,
+        UnconnectedGradients=types.SimpleNamespace(ZERO="zero"),
+    )
+    backend = types.SimpleNamespace(backend=lambda: "tensorflow")
+    keras.__dict__.update(__version__="3.5.0", backend=backend)
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    monkeypatch.setitem(sys.modules, "tensorflow", tf)
+    monkeypatch.setitem(sys.modules, "keras", keras)
+
+
+@pytest.mark.usefixtures("fakes")
+def test_tensors_go_in_channels_last_and_come_back_nchw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kerasrun, "write_keras", lambda plan: "y = x * gamma\n")
+    rng = np.random.default_rng(2)
+    x, gamma = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal(3)
+    task = task_of("bn", {}, {"x": x, "gamma": gamma, "beta": np.ones(3)})
+    keras = Keras("tensorflow")
+    found = keras.compute(task).tensors
+    dy, column = task.tensors["dy"], gamma.reshape(1, 3, 1, 1)
+    np.testing.assert_allclose(found["y"], x * column)
+    np.testing.assert_allclose(found["dx"], dy * column)
+    np.testing.assert_allclose(found["dgamma"], (dy * x).sum((0, 2, 3)))
+    np.testing.assert_array_equal(found["dbeta"], np.zeros(3))
+    assert keras.label == "tensorflow 2.18.0 (keras 3.5.0)"
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_backend_that_keras_already_left_behind_is_an_error() -> None:
+    sys.modules["keras"].__dict__["backend"].backend = lambda: "jax"
+    with pytest.raises(MissingExtraError, match="already runs on jax"):
+        Keras("tensorflow")
