@@ -125,7 +125,8 @@ def numeric_gradient(
         owner = _owners(links, groups, shape, dy.shape)
         leak = leak or _leak(slope, owner == size, probe.scale)
         flat = owner.reshape(-1)
-        weighed = (slope * dy).reshape(-1)
+        slope *= dy
+        weighed = slope.reshape(-1)
         found[0] += np.bincount(flat, weighed, size + 1)
         found[1] += np.bincount(flat, np.abs(weighed), size + 1)
         if noise:
@@ -177,9 +178,12 @@ class _Probe:
             slope, noise = y.imag / step, 0.0
         else:
             moved = step * masks
-            values = np.concatenate([self.base + moved, self.base - moved])
+            values = np.empty((2 * many, *masks.shape[1:]))
+            np.add(self.base, moved, out=values[:many])
+            np.subtract(self.base, moved, out=values[many:])
             y = self.layer.outputs_for(self.plan, self.tensors, self.name, values)
-            slope = (y[:many] - y[many:]) / (2 * step)
+            slope = y[:many] - y[many:]
+            slope /= 2 * step
             noise = 4 * EPS * float(np.abs(y).max(initial=0.0)) / step
         self.scale = max(self.scale, float(np.abs(slope).max(initial=0.0)))
         return slope, noise
@@ -320,15 +324,14 @@ def _try_halves(
 
     stream = np.random.default_rng([seed, *b"halves"])
     some = groups[stream.permutation(len(groups))[:LEAK_TRIALS]]
-    for group in some:
-        mask = _moved(links, group[None])
-        if mask.sum() < 2:
-            continue
-        half = mask * (stream.random(mask.shape) < 0.5)
-        slope, _ = probe.slopes(half)
-        owner = _owners(links, group[None], shape, output)
-        still = np.append(half.reshape(-1) == 0, True)[owner]
-        leak = _leak(slope, still, probe.scale)
+    for chunk in _chunks(some, max(math.prod(shape), math.prod(output)), probe.method):
+        masks = _moved(links, chunk)
+        halves = masks * (stream.random(masks.shape) < 0.5)
+        slope, _ = probe.slopes(halves)
+        owner = _owners(links, chunk, shape, output)
+        moving = np.concatenate([halves.reshape(len(chunk), -1), np.zeros((len(chunk), 1))], axis=1)
+        still = np.take_along_axis(moving, owner.reshape(len(chunk), -1), axis=1) == 0
+        leak = _leak(slope, still.reshape(slope.shape), probe.scale)
         if leak is not None:
             return leak
     return None
