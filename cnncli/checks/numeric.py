@@ -157,13 +157,15 @@ class _Probe:
     """Evaluates the layer with some elements of one input moved."""
 
     def __init__(
-        self, layer: Layer, plan: Plan, tensors: Tensors, name: str, method: Method
+        self, layer: Layer | _Plainly, plan: Plan, tensors: Tensors, name: str, method: Method
     ) -> None:
         self.layer, self.plan, self.name, self.method = layer, plan, name, method
         self.tensors = {key: array for key, array in tensors.items() if key in plan.inputs}
         self.base = tensors[name]
         self.evaluations = 0
         self.each = 1 if method.name == "complex-step" else 2
+        real = layer.layer if isinstance(layer, _Plainly) else layer
+        self.moves_only = real.keeps_dtype(plan)  # y's elements are x's own: differences are exact
         self.scale = 0.0  # of y's slope, to tell a leak from rounding
 
     def slopes(self, masks: NDArray[Any]) -> tuple[NDArray[Any], float]:
@@ -184,7 +186,8 @@ class _Probe:
             y = self.layer.outputs_for(self.plan, self.tensors, self.name, values)
             slope = y[:many] - y[many:]
             slope /= 2 * step
-            noise = 4 * EPS * float(np.abs(y).max(initial=0.0)) / step
+            largest = 0.0 if self.moves_only else float(np.abs(y).max(initial=0.0))
+            noise = 4 * EPS * largest / step
         self.scale = max(self.scale, float(np.abs(slope).max(initial=0.0)))
         return slope, noise
 
@@ -212,7 +215,7 @@ def _one_by_one(
     import numpy as np
 
     shape, dy = plan.inputs[name], tensors["dy"]
-    probe = _Probe(_Plainly(layer), plan, tensors, name, method)  # type: ignore[arg-type]
+    probe = _Probe(_Plainly(layer), plan, tensors, name, method)
     found = np.full((3, math.prod(shape)), np.nan)
     chosen = range(math.prod(shape)) if elements is None else elements
     for number, element in enumerate(chosen):
