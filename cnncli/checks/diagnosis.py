@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 SAME = 1e-6
 """Relative distance up to which two tensors are one; coarser where the tensor's own type is."""
 PRECISION = {"float32": 1e-6, "float16": 4e-3, "bfloat16": 3e-2}
+MOST_ELEMENTS = 4_000_000
+"""Some sixty passes of the layer are made: larger tensors are not diagnosed, and that is said."""
 CLOSER = 0.1
 """A cause must be this much nearer than the right tensor is."""
 NOTHING = 1e-12
@@ -228,6 +231,11 @@ def explain(
     """Return a failed check with its diagnosis and, of `mask`, where its errors sit."""
     from cnncli.checks.places import where_errors_sit
 
+    largest = max(math.prod(shape) for shape in (*plan.inputs.values(), plan.upstream))
+    if largest > MOST_ELEMENTS:
+        text = f"not diagnosed: {largest} elements take too long; give a smaller case of the same"
+        sits = where_errors_sit(layer, plan, check.tensor, mask) if mask is not None else None
+        return replace(check, note=f"{check.note}; {text}" if check.note else text, sits=sits)
     found = full_diagnosis(layer, plan, tensors, check.tensor, wrong, stored)
     rows = [
         {"cause": c.cause, "distance": c.distance, "fault": c.fault, "look": c.look}
@@ -276,6 +284,13 @@ def explain_expected(
             a, b = ours.astype(np.float64), array.astype(np.float64)
             mask = ~((np.abs(a - b) <= check.atol + check.rtol * np.abs(b)) | (a == b))
             mask = np.asarray(mask)
+    elif array.shape == ours.shape and check.unit_roundoff is not None:
+        from cnncli.checks.derived import rounding_bound
+
+        bound = rounding_bound(layer, plan, tensors, check.tensor, check.unit_roundoff)
+        with np.errstate(all="ignore"):
+            far = np.abs(ours.astype(np.float64) - array.astype(np.float64))
+            mask = np.asarray(~((far <= bound) | (ours == array)))
     if array.dtype.kind not in "fiu":
         return check
     return explain(check, layer, plan, tensors, array, stored, mask)

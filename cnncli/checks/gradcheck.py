@@ -110,7 +110,7 @@ class _Job:
             seed=self.seed,
             progress=self.progress,
         )
-        rounding = found.rounding + 4 * EPS * found.terms
+        rounding = found.rounding + 32 * EPS * found.terms
         if method.name == "central" and not ties and not self.layer.linear_in(plan, source):
             deviation = float(np.std(tensors[source])) or 1.0
             rounding = rounding + found.terms * (method.step / deviation) ** 2 / 6

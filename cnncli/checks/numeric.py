@@ -125,7 +125,8 @@ def numeric_gradient(
         owner = _owners(links, groups, shape, dy.shape)
         leak = leak or _leak(slope, owner == size, probe.scale)
         flat = owner.reshape(-1)
-        weighed = (slope * dy).reshape(-1)
+        slope *= dy
+        weighed = slope.reshape(-1)
         found[0] += np.bincount(flat, weighed, size + 1)
         found[1] += np.bincount(flat, np.abs(weighed), size + 1)
         if noise:
@@ -156,13 +157,15 @@ class _Probe:
     """Evaluates the layer with some elements of one input moved."""
 
     def __init__(
-        self, layer: Layer, plan: Plan, tensors: Tensors, name: str, method: Method
+        self, layer: Layer | _Plainly, plan: Plan, tensors: Tensors, name: str, method: Method
     ) -> None:
         self.layer, self.plan, self.name, self.method = layer, plan, name, method
         self.tensors = {key: array for key, array in tensors.items() if key in plan.inputs}
         self.base = tensors[name]
         self.evaluations = 0
         self.each = 1 if method.name == "complex-step" else 2
+        real = layer.layer if isinstance(layer, _Plainly) else layer
+        self.moves_only = real.keeps_dtype(plan)  # y's elements are x's own: differences are exact
         self.scale = 0.0  # of y's slope, to tell a leak from rounding
 
     def slopes(self, masks: NDArray[Any]) -> tuple[NDArray[Any], float]:
@@ -177,10 +180,14 @@ class _Probe:
             slope, noise = y.imag / step, 0.0
         else:
             moved = step * masks
-            values = np.concatenate([self.base + moved, self.base - moved])
+            values = np.empty((2 * many, *masks.shape[1:]))
+            np.add(self.base, moved, out=values[:many])
+            np.subtract(self.base, moved, out=values[many:])
             y = self.layer.outputs_for(self.plan, self.tensors, self.name, values)
-            slope = (y[:many] - y[many:]) / (2 * step)
-            noise = 4 * EPS * float(np.abs(y).max(initial=0.0)) / step
+            slope = y[:many] - y[many:]
+            slope /= 2 * step
+            largest = 0.0 if self.moves_only else float(np.abs(y).max(initial=0.0))
+            noise = 4 * EPS * largest / step
         self.scale = max(self.scale, float(np.abs(slope).max(initial=0.0)))
         return slope, noise
 
@@ -208,7 +215,7 @@ def _one_by_one(
     import numpy as np
 
     shape, dy = plan.inputs[name], tensors["dy"]
-    probe = _Probe(_Plainly(layer), plan, tensors, name, method)  # type: ignore[arg-type]
+    probe = _Probe(_Plainly(layer), plan, tensors, name, method)
     found = np.full((3, math.prod(shape)), np.nan)
     chosen = range(math.prod(shape)) if elements is None else elements
     for number, element in enumerate(chosen):
@@ -320,15 +327,14 @@ def _try_halves(
 
     stream = np.random.default_rng([seed, *b"halves"])
     some = groups[stream.permutation(len(groups))[:LEAK_TRIALS]]
-    for group in some:
-        mask = _moved(links, group[None])
-        if mask.sum() < 2:
-            continue
-        half = mask * (stream.random(mask.shape) < 0.5)
-        slope, _ = probe.slopes(half)
-        owner = _owners(links, group[None], shape, output)
-        still = np.append(half.reshape(-1) == 0, True)[owner]
-        leak = _leak(slope, still, probe.scale)
+    for chunk in _chunks(some, max(math.prod(shape), math.prod(output)), probe.method):
+        masks = _moved(links, chunk)
+        halves = masks * (stream.random(masks.shape) < 0.5)
+        slope, _ = probe.slopes(halves)
+        owner = _owners(links, chunk, shape, output)
+        moving = np.concatenate([halves.reshape(len(chunk), -1), np.zeros((len(chunk), 1))], axis=1)
+        still = np.take_along_axis(moving, owner.reshape(len(chunk), -1), axis=1) == 0
+        leak = _leak(slope, still.reshape(slope.shape), probe.scale)
         if leak is not None:
             return leak
     return None

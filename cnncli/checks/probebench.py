@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from cnncli.checks.bench import Bench
 from cnncli.layers.base import Layer, Plan, Tensors
@@ -19,8 +20,13 @@ def probe_benches(bench: Bench) -> Iterator[tuple[str, Bench]]:
             yield flags, Bench(bench.layer, plan, tensors, bench.name)
 
 
-def layer_probes(layer: Layer) -> Iterator[tuple[str, Plan, Tensors]]:
-    """Yield each probe of a layer: the flags that make it, its plan, its inputs and dy."""
+@cache
+def layer_probes(layer: Layer) -> list[tuple[str, Plan, Tensors]]:
+    """Return each probe of a layer: the flags that make it, its plan, its inputs and dy."""
+    return list(_made(layer))
+
+
+def _made(layer: Layer) -> Iterator[tuple[str, Plan, Tensors]]:
     from cnncli.cases.probes import PROBES, probe_entries
     from cnncli.cases.tensors import make_tensors, open_ingredients, request_for
 

@@ -1,0 +1,168 @@
+"""Diagnosis of mistakes as people write them: plain loops with one slip, not our own table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnncli.checks.diagnosis import diagnose
+from cnncli.layers.base import Array
+from tests.checks.command import expected_check, results
+from tests.checks.randomcases import plan_of, with_gradients
+
+Capsys = pytest.CaptureFixture[str]
+
+
+def conv_case(
+    n: int, c: int, f: int, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
+) -> tuple[Any, Any, dict[str, Array]]:
+    layer, plan = plan_of("conv", {"x": (n, c, *size), "w": (f, c, *kernel)}, stride=stride)
+    rng = np.random.default_rng(0)
+    tensors = {key: rng.normal(size=shape) for key, shape in plan.inputs.items()}
+    tensors["dy"] = rng.normal(size=plan.upstream)
+    return layer, plan, with_gradients(layer, plan, tensors)
+
+
+def conv_input_gradient(t: dict[str, Array], stride: tuple[int, int], slip: str = "") -> Array:
+    """dx by loops over windows, with one slip."""
+    x, w, dy = t["x"], t["w"], t["dy"]
+    dx = np.zeros_like(x)
+    _, _, kh, kw = w.shape
+    for n in range(len(x)):
+        for f in range(len(w)):
+            for i, j in np.ndindex(*dy.shape[2:]):
+                value = dy[n, f, i, j]
+                if slip == "dy[j, i]":
+                    value = dy[n, f, j, i]
+                a, b = i * stride[0], j * stride[1]
+                if slip == "strides":
+                    a, b = i * stride[1], j * stride[0]
+                if slip == "no stride":
+                    a, b = i, j
+                kernel = w[f, :, ::-1, ::-1] if slip == "flip" else w[f]
+                part = dx[n, :, a : a + kh, b : b + kw]
+                part += value * kernel[:, : part.shape[1], : part.shape[2]]
+    return dx
+
+
+@pytest.mark.parametrize(
+    "slip, fault, size, kernel, stride",
+    [
+        ("dy[j, i]", "dy swapped", (7, 7), (3, 2), (2, 2)),
+        ("flip", "kernel flipped", (8, 7), (3, 2), (2, 1)),
+        ("strides", "strides exchanged", (9, 9), (3, 2), (2, 1)),
+        ("no stride", "stride ignored", (9, 8), (3, 2), (2, 3)),
+    ],
+)
+def test_slips_in_the_loops_of_dx(
+    slip: str, fault: str, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
+) -> None:
+    if slip == "dy[j, i]":
+        kernel = (3, 3)
+    layer, plan, tensors = conv_case(2, 3, 4, size, kernel, stride)
+    right = conv_input_gradient(tensors, stride)
+    np.testing.assert_allclose(right, tensors["dx"], rtol=1e-10, atol=1e-12)
+    wrong = conv_input_gradient(tensors, stride, slip)
+    assert fault in [cause.fault for cause in diagnose(layer, plan, tensors, "dx", wrong)]
+
+
+def test_windows_written_over_each_other() -> None:
+    layer, plan, tensors = conv_case(2, 3, 4, (6, 5), (3, 2), (2, 1))
+    dx = np.zeros_like(tensors["x"])
+    for i, j in np.ndindex(*tensors["dy"].shape[2:]):
+        part = np.einsum("nf,fckl->nckl", tensors["dy"][:, :, i, j], tensors["w"])
+        dx[:, :, 2 * i : 2 * i + 3, j : j + 2] = part
+    (cause,) = diagnose(layer, plan, tensors, "dx", dx)
+    assert cause.fault == "overwritten"
+    assert "+=" in cause.look
+
+
+def test_bn_as_written_by_hand() -> None:
+    layer, plan = plan_of("bn", {"x": (3, 2, 4, 5)})
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(2, 3, (2, 3, 2, 4, 5))
+    gamma, beta = rng.normal(size=(2, 2))
+    tensors = {"x": x, "gamma": gamma, "beta": beta, "dy": dy}
+    mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+    inverse = 1 / np.sqrt(var + 1e-5)
+    hat, g = (x - mean) * inverse, gamma.reshape(1, 2, 1, 1) * dy
+
+    def found(wrong: Array, name: str = "dx") -> list[str]:
+        return [cause.fault for cause in diagnose(layer, plan, tensors, name, wrong)]
+
+    both = g.mean((0, 2, 3), keepdims=True), hat * (g * hat).mean((0, 2, 3), keepdims=True)
+    assert found(inverse * (g - both[0] - both[1])) == []  # the right one has no cause
+    assert found(inverse * g) == ["statistics constant"]
+    assert found(inverse * (g - both[1])) == ["mean term missing"]
+    assert found(inverse * (g - both[0])) == ["variance term missing"]
+    over_n = g.mean(0, keepdims=True), hat * (g * hat).mean(0, keepdims=True)
+    assert found(inverse * (g - over_n[0] - over_n[1])) == ["divided by N"]
+    assert found(inverse * (g - 0.5 * both[0] - both[1])) == ["terms weighed"]
+    assert found((dy * x).sum((0, 2, 3)), "dgamma") == ["x for xhat"]
+    unbiased = (x - mean) / np.sqrt(x.var((0, 2, 3), ddof=1, keepdims=True) + 1e-5)
+    y = unbiased * gamma.reshape(1, 2, 1, 1) + beta.reshape(1, 2, 1, 1)
+    assert found(y, "y") == ["variance with ddof 1"]
+
+
+def test_what_no_fault_explains_is_unknown(capsys: Capsys, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    command = ("gradcheck", "conv", "--x", "normal:2x3x7x5", "--w", "normal:4x3x3x2")
+    for wrong in (rng.normal(size=(2, 3, 7, 5)), rng.normal(size=(5, 5))):
+        np.save(tmp_path / "theirs.npy", wrong)
+        expect = f"dx={tmp_path / 'theirs.npy'}"
+        status, (result,) = results(capsys, *command, "--expect", expect)
+        check = expected_check(result, "dx")
+        assert (status, check["verdict"]) == (1, "fail")
+        assert [row["cause"] for row in check["diagnosis"]] == ["unknown"]
+
+
+def test_two_faults_at_once_are_unknown_too() -> None:
+    layer, plan, tensors = conv_case(2, 3, 4, (8, 7), (3, 2), (2, 1))
+    wrong = np.flip(conv_input_gradient(tensors, (2, 1), "flip"), 0) + 0.01 * tensors["x"]
+    assert diagnose(layer, plan, tensors, "dx", wrong) == []
+
+
+def test_faults_that_coincide_are_named_together_with_a_geometry_that_tells(
+    capsys: Capsys, tmp_path: Path
+) -> None:
+    layer, plan, tensors = conv_case(2, 2, 4, (6, 5), (3, 2), (1, 1))
+    wrong = 2 * tensors["dx"]
+    names = {cause.fault for cause in diagnose(layer, plan, tensors, "dx", wrong)}
+    assert names == {"times 2", "times N", "times C"}
+    for name in ("x", "w", "dy"):
+        np.save(tmp_path / f"{name}.npy", tensors[name])
+    np.save(tmp_path / "theirs.npy", wrong)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("x", "w", "dy"):
+        (tmp_path / f"{name}.npy").rename(folder / f"{name}.npy")
+    expect = f"dx={tmp_path / 'theirs.npy'}"
+    command = ("gradcheck", "conv", "--tensors", str(folder), "--expect", expect)
+    _, (result,) = results(capsys, *command)
+    tell = expected_check(result, "dx")["tell"]
+    assert "cannot tell 'times 2' and 'times N' and 'times C' apart" in tell
+    flags = tell.split(": ", 1)[1].split()
+    assert results(capsys, "gradcheck", "conv", *flags)[0] == 0
+
+
+def test_a_factor_without_a_name_is_told_by_its_size() -> None:
+    layer, plan, tensors = conv_case(2, 3, 4, (6, 5), (3, 2), (1, 1))
+    (cause,) = diagnose(layer, plan, tensors, "dw", 0.37 * tensors["dw"])
+    assert cause.fault == "factor"
+    assert "0.37" in cause.cause
+    # A NaN, or a right tensor, has no cause.
+    assert diagnose(layer, plan, tensors, "dw", np.full_like(tensors["dw"], np.nan)) == []
+    assert diagnose(layer, plan, tensors, "dw", tensors["dw"]) == []
+
+
+def test_a_float32_tensor_is_diagnosed_at_its_own_precision() -> None:
+    layer, plan, tensors = conv_case(2, 3, 4, (9, 8), (3, 2), (2, 1))
+    wrong = conv_input_gradient(tensors, (2, 1), "flip").astype(np.float32)
+    found = diagnose(layer, plan, tensors, "dx", wrong, "float32")
+    assert [cause.fault for cause in found] == ["kernel flipped"]
+    half = wrong.astype(np.float16)
+    found = diagnose(layer, plan, tensors, "dx", half, "float16")
+    assert [cause.fault for cause in found] == ["kernel flipped"]

@@ -1,0 +1,224 @@
+"""Verdicts through the command: pass, fail, kink, vacuous, and what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnncli.cli.app import main
+from cnncli.layers.base import Array
+from tests.checks.command import expected_check, results
+
+Capsys = pytest.CaptureFixture[str]
+POOL = ("pool", "--kernel", "2", "--stride", "1")
+
+
+def judge(
+    capsys: Capsys, tmp_path: Path, name: str, wrong: Array, *command: str
+) -> tuple[int, dict[str, Any]]:
+    np.save(tmp_path / "theirs.npy", wrong)
+    expect = f"{name}={tmp_path / 'theirs.npy'}"
+    status, (result,) = results(capsys, "gradcheck", *command, "--expect", expect)
+    return status, expected_check(result, name)
+
+
+def saved(capsys: Capsys, tmp_path: Path, *command: str) -> dict[str, Array]:
+    assert main([*command, "--backward", "--save", str(tmp_path / "s"), "--quiet"]) == 0
+    return {path.stem: np.load(path) for path in (tmp_path / "s").glob("*.npy")}
+
+
+def test_every_layer_passes_its_probes_and_says_how_exact_it_was(capsys: Capsys) -> None:
+    for layer in ("conv", "pool", "bn", "pad"):
+        status, found = results(capsys, "gradcheck", layer)
+        assert status == 0
+        assert len(found) >= 6
+        for result in found:
+            for check in result["checks"]:
+                assert check["verdict"] == "pass"
+                assert check["method"] in ("central", "complex-step", "identity")
+                if check["method"] != "identity":
+                    assert check["norm_rel_error"] <= 1e-12
+                    assert check["norm_rel_error"] <= max(check["accuracy"], 1e-15)
+                    assert check["step"] > 0
+                    assert check["evaluations"] >= 1
+
+
+@pytest.mark.parametrize("factor", [1 + 2e-6, 1 - 2e-6, -1.0, 0.0, 2.0])
+def test_a_millionth_is_enough_to_fail(capsys: Capsys, tmp_path: Path, factor: float) -> None:
+    command = ("conv", "--x", "normal:2x3x5x4", "--w", "normal:4x3x3x2")
+    dx = saved(capsys, tmp_path, *command)["dx"]
+    assert judge(capsys, tmp_path, "dx", dx, *command)[1]["verdict"] == "pass"
+    status, check = judge(capsys, tmp_path, "dx", dx * factor, *command)
+    assert (status, check["verdict"]) == (1, "fail")
+
+
+def test_one_nan_fails_everywhere(capsys: Capsys, tmp_path: Path) -> None:
+    for command in (
+        ("conv", "--x", "normal:2x3x5x4", "--w", "normal:4x3x3x2"),
+        (*POOL, "--x", "integers:2x3x5x4,low=0,high=1"),
+        (*POOL, "--x", "zeros:2x3x5x4"),
+        ("bn", "--x", "normal:2x3x5x4", "--dy", "ones"),
+        ("pad", "--x", "normal:2x3x5x4", "--padding", "1"),
+    ):
+        dx = saved(capsys, tmp_path, *command)["dx"]
+        dx[1, 2, 3, 1] = np.nan
+        status, check = judge(capsys, tmp_path, "dx", dx, *command)
+        assert (status, check["verdict"]) == (1, "fail")
+        assert check["worst"]["index"] == [1, 2, 3, 1]
+        assert check["worst"]["analytic"] == "NaN"
+
+
+def test_an_input_that_is_not_finite_never_passes(capsys: Capsys, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 4))
+    x[0, 1, 2, 3] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    for command in (
+        ("conv", "--w", "normal:4x3x3x2"), ("bn",), POOL, (*POOL, "--mode", "avg"),
+        ("pad", "--padding", "1", "--mode", "reflect"),
+    ):  # fmt: skip
+        status, (result,) = results(capsys, "gradcheck", *command, "--x", str(tmp_path / "x.npy"))
+        assert status == 1
+        assert "fail" in [check["verdict"] for check in result["checks"]]
+
+
+@pytest.mark.parametrize(
+    "command, tensors, words",
+    [
+        (("bn", "--x", "normal:2x3x4x5", "--dy", "ones"), {"dx", "dgamma"}, "leave --dy out"),
+        (("conv", "--x", "normal:2x3x4x5", "--w", "zeros:2x3x2x2"), {"dx"}, "w is all zero"),
+        (("conv", "--x", "zeros:2x3x4x5", "--w", "normal:2x3x2x2"), {"dw"}, "x is all zero"),
+        (("pad", "--x", "normal:2x3x4x5", "--padding", "1", "--dy", "zeros"), {"dx"}, "dy is all"),
+        ((*POOL, "--x", "normal:2x3x4x5", "--dy", "zeros"), {"dx"}, "dy is all zero"),
+    ],
+)
+def test_what_could_not_have_failed_is_vacuous(
+    capsys: Capsys, command: tuple[str, ...], tensors: set[str], words: str
+) -> None:
+    status, (result,) = results(capsys, "gradcheck", *command)
+    vacuous = {c["tensor"]: c for c in result["checks"] if c["verdict"] == "vacuous"}
+    assert status == 1
+    assert set(vacuous) == tensors
+    assert any(words in check["note"] for check in vacuous.values())
+    status, (result,) = results(capsys, "gradcheck", *command, "--allow-vacuous")
+    assert status == 0
+    assert {c["tensor"] for c in result["checks"] if c["verdict"] == "vacuous"} == tensors
+
+
+def test_a_wrong_gradient_where_the_right_one_is_zero_fails(capsys: Capsys, tmp_path: Path) -> None:
+    command = ("bn", "--x", "normal:2x3x4x5", "--dy", "ones")
+    wrong = np.full((2, 3, 4, 5), 1e-9)
+    status, check = judge(capsys, tmp_path, "dx", wrong, *command)
+    assert (status, check["verdict"]) == (1, "fail")
+
+
+def test_few_elements_of_a_sparse_gradient_are_not_vacuous(capsys: Capsys) -> None:
+    command = ("gradcheck", "pool", "--kernel", "8", "--x", "distinct:1x1x16x16", "--elements", "3")
+    for seed in range(5):
+        status, (result,) = results(capsys, *command, "--seed", str(seed))
+        assert status == 0
+        assert result["checks"][0]["verdict"] == "pass"
+        assert result["checks"][0]["elements"] == 3
+
+
+def test_ties_are_kinks_and_paying_every_maximum_is_not(capsys: Capsys, tmp_path: Path) -> None:
+    command = (*POOL, "--x", "integers:2x3x5x4,low=0,high=1")
+    tensors = saved(capsys, tmp_path, *command)
+    x, y, dy, dx = (tensors[name] for name in ("x", "y", "dy", "dx"))
+    status, check = judge(capsys, tmp_path, "dx", dx, *command)
+    assert (status, check["verdict"]) == (0, "kink")
+    even, every = np.zeros_like(dx), np.zeros_like(dx)
+    for n, c, i, j in np.ndindex(*y.shape):
+        window = (n, c, slice(i, i + 2), slice(j, j + 2))
+        wins = x[window] == y[n, c, i, j]
+        even[window] += wins * dy[n, c, i, j] / wins.sum()
+        every[window] += wins * dy[n, c, i, j]
+    status, check = judge(capsys, tmp_path, "dx", even, *command)
+    assert (status, check["verdict"]) == (0, "kink")
+    status, check = judge(capsys, tmp_path, "dx", every, *command)
+    assert (status, check["verdict"]) == (1, "fail")
+    assert [row["fault"] for row in check["diagnosis"]] == ["ties all paid"]
+
+
+def test_a_gradient_with_the_right_totals_that_no_sharing_gives_fails(
+    capsys: Capsys, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.full((1, 1, 1, 3), 5.0))
+    np.save(tmp_path / "dy.npy", np.array([[[[1.0, 3.0]]]]))
+    files = ("--x", str(tmp_path / "x.npy"), "--dy", str(tmp_path / "dy.npy"))
+    command = ("pool", "--kernel", "1,2", "--stride", "1", *files)
+    for values, verdict in (([1.0, 0.0, 3.0], "kink"), ([0.0, 0.5, 3.5], "fail")):
+        wrong = np.array(values).reshape(1, 1, 1, 3)
+        assert judge(capsys, tmp_path, "dx", wrong, *command)[1]["verdict"] == verdict
+
+
+def test_a_float32_gradient_is_judged_as_one(capsys: Capsys, tmp_path: Path) -> None:
+    command = ("conv", "--x", "normal:2x3x9x8", "--w", "normal:4x3x3x2", "--stride", "2,1")
+    dw = saved(capsys, tmp_path, *command)["dw"]
+    status, check = judge(capsys, tmp_path, "dw", dw.astype(np.float32), *command)
+    assert (status, check["verdict"], check["rtol"]) == (0, "pass", 1e-3)
+    assert judge(capsys, tmp_path, "dw", (dw * 1.01).astype(np.float32), *command)[0] == 1
+    assert main(["gradcheck", *command, "--dtype", "float32", "--quiet"]) == 0
+
+
+def test_methods_and_steps_are_as_asked_and_printed(capsys: Capsys) -> None:
+    for method, step in (("central", "0.25"), ("complex-step", "1e-30")):
+        command = ("gradcheck", "conv", "--x", "normal:2x3x5x4", "--w", "normal:4x3x3x2")
+        status, (result,) = results(capsys, *command, "--method", method, "--step", step)
+        numeric = [check for check in result["checks"] if check["method"] != "identity"]
+        assert status == 0
+        assert {(check["method"], check["step"]) for check in numeric} == {(method, float(step))}
+    status, (result,) = results(capsys, *command, "--no-structure")
+    assert result["checks"][0]["evaluations"] == 2 * 2 * 3 * 5 * 4
+
+
+def test_a_step_that_changes_winners_is_refused(capsys: Capsys) -> None:
+    assert main(["gradcheck", *POOL, "--x", "normal:2x3x5x4", "--step", "0.5"]) == 2
+    assert "winners would change" in capsys.readouterr().err
+
+
+def test_probes_say_what_they_cover_and_can_be_exported(capsys: Capsys, tmp_path: Path) -> None:
+    assert main(["gradcheck", "conv", "--save", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    for words in ("overlap", "remainder rows", "asymmetric padding", "dilation", "groups"):
+        assert words in out
+    folder = tmp_path / "out" / "conv-strided"
+    assert np.load(folder / "dx.npy").shape == (2, 2, 8, 9)
+    assert (folder / "result.json").is_file()
+    stride = ("--stride", "2,3")
+    expect = ("--tensors", str(folder), "--expect", str(folder), "--quiet")
+    assert main(["gradcheck", "conv", *stride, *expect]) == 0
+
+
+def test_text_names_the_cause_where_to_look_and_where_errors_sit(
+    capsys: Capsys, tmp_path: Path
+) -> None:
+    command = ("conv", "--x", "normal:2x3x7x5", "--w", "normal:4x3x3x2")
+    dx = saved(capsys, tmp_path, *command)["dx"]
+    part = np.zeros_like(dx)
+    part[0] = dx[0]
+    np.save(tmp_path / "part.npy", part)
+    expect = f"dx={tmp_path / 'part.npy'}"
+    assert main(["gradcheck", *command, "--expect", expect, "--no-values"]) == 1
+    out = capsys.readouterr().out
+    assert "dx is right in one sample and zero in the others" in out
+    assert "check the loop over N" in out
+    assert "dx: wrong only in sample 1 (the last), and all over it" in out
+
+
+def test_a_slow_check_shows_how_far_it_is(capsys: Capsys) -> None:
+    from io import StringIO
+
+    from cnncli.report.progress import ProgressBar
+
+    stream = StringIO()
+    bar = ProgressBar(stream, after=0.0)
+    bar("x", 1, 10)
+    bar("x", 10, 10)
+    assert stream.getvalue().startswith("dx [###...")
+    assert "1 of 10 evaluations" in stream.getvalue()
+    quick = StringIO()
+    ProgressBar(quick)("x", 1, 10)
+    assert quick.getvalue() == ""
