@@ -15,7 +15,9 @@ from pathlib import Path
 from tests.refresh_readme import ROOT, environment
 
 PICTURES = {
-    "samples/pictures/conv.svg": "conv --x samples/image.npy --w samples/filters.npz:edges --padding same --show",
+    "samples/pictures/conv.svg": (
+        "conv --x samples/image.npy --w samples/filters.npz:edges --padding same --show"
+    ),
     "samples/pictures/gradcheck.svg": (
         "gradcheck conv --tensors samples/conv --stride 2,1 --wrt x "
         "--expect dx=samples/conv-student/dx.npy --show"

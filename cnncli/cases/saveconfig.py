@@ -64,9 +64,9 @@ def _case_lines(entry: Entry, case: Case, folder: Path) -> Iterator[str]:
 
 def _settings_lines(entry: Entry, case: Case) -> Iterator[str]:
     for declared in parameters(Settings):
-        value = getattr(case.settings, declared.name)
-        if declared.name in entry.entries or value != declared.default:
-            yield f"{declared.name}: {_flow(value)}  # {_help(declared)}"
+        if declared.name in entry.entries:
+            value = _flow(getattr(case.settings, declared.name))
+            yield f"{declared.name}: {value}  # {_help(declared)}"
 
 
 def _params(case: Case) -> list[Line]:

@@ -22,8 +22,6 @@ from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from cnncli.cli.pictures import Pictures
     from cnncli.report.tables import Values
 
@@ -150,7 +148,7 @@ def deliver(
     if output.values is not None:
         values = "all" if output.values else "none"
 
-    def view(console: Console) -> None:
+    def view(console: Any) -> None:
         from cnncli.report.tables import show_result, show_results
 
         plane = pictures.plane if pictures is not None and pictures.show else None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cnncli.cli.completion import complete_source
+from cnncli.cli.completion import complete_source, when_asked
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
 from cnncli.cli.layerflags import COMPUTATION, JUDGING, OUTPUT, memory_flag
 from cnncli.cli.pictures import picture_flags
@@ -47,7 +47,9 @@ def add_compare_command(app: typer.Typer, panel: str) -> None:
             annotation=Annotated[
                 str,
                 typer.Argument(
-                    metavar="A", help=f"An array: {SOURCE}.", autocompletion=complete_source
+                    metavar="A",
+                    help=f"An array: {SOURCE}.",
+                    autocompletion=when_asked(complete_source),
                 ),
             ],
         ),
@@ -58,7 +60,9 @@ def add_compare_command(app: typer.Typer, panel: str) -> None:
             annotation=Annotated[
                 str | None,
                 typer.Argument(
-                    metavar="[B]", help="What A must equal.", autocompletion=complete_source
+                    metavar="[B]",
+                    help="What A must equal.",
+                    autocompletion=when_asked(complete_source),
                 ),
             ],
         ),

@@ -15,6 +15,11 @@ WORDS, PLACE = "COMP_WORDS", "COMP_CWORD"
 MOST = 200
 
 
+def when_asked(complete: Completer | None) -> Completer | None:
+    """Return the completer while a shell completes; else none, since Typer takes each one apart."""
+    return complete if MODE in os.environ else None
+
+
 @contextlib.contextmanager
 def whole_words(environment: MutableMapping[str, str]) -> Iterator[None]:
     """Answer bash, while it completes, in whole words: colons are no ends of words to us."""

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cnncli.cases.flags import flag_name
-from cnncli.cli.completion import Completer, complete_words
+from cnncli.cli.completion import Completer, complete_words, when_asked
 from cnncli.layers.parameters import Choice, Kind, Padding, Parameter, PerAxis, Switch
 
 
@@ -42,7 +42,7 @@ class Flag:
             metavar=self.metavar,
             show_default=False,
             rich_help_panel=self.group,
-            autocompletion=self.complete,
+            autocompletion=when_asked(self.complete),
         )
         kind: Any = bool if self.is_switch else list[str] if self.many else str
         return inspect.Parameter(
@@ -99,7 +99,7 @@ def declared_flag(declared: Parameter, group: str) -> Flag:
         metavar=metavar,
         default_text=declared.default_text(),
         is_switch=isinstance(kind, Switch),
-        complete=complete_words(_words(kind)),
+        complete=complete_words(words) if (words := _words(kind)) else None,
     )
 
 

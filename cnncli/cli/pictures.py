@@ -12,7 +12,6 @@ from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from rich.console import Console
 
 SEEING = "Seeing"
 SUFFIXES = (".html", ".svg")
@@ -49,7 +48,7 @@ def seeing_flags() -> list[Flag]:
     return [*picture_flags(), explain, config]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass
 class Pictures:
     """What is to be seen, and the file that keeps it."""
 
@@ -70,7 +69,7 @@ class Pictures:
             asked = ",".join(map(str, self.plane))
             raise UsageError(f"no tensor has the plane {asked}: {shapes}", "--plane")
 
-    def save(self, view: Callable[[Console], None]) -> None:
+    def save(self, view: Callable[[Any], None]) -> None:
         """Write the report, where one is wanted; `view` shows it on any console."""
         if self.report is not None:
             from cnncli.report.page import save_report

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cnncli.cli.completion import complete_config
+from cnncli.cli.completion import complete_config, when_asked
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
 from cnncli.cli.layerflags import OUTPUT, against_flag, memory_flag
 
@@ -42,7 +42,7 @@ def add_run_command(app: typer.Typer, panel: str) -> None:
         typer.Argument(
             metavar="PATH...",
             help="Config files, folders of them, FILE::NAME, or - for standard input.",
-            autocompletion=complete_config,
+            autocompletion=when_asked(complete_config),
         ),
     ]
     command.__signature__ = _with_first(command, "paths", paths)  # type: ignore[attr-defined]  # what inspect.signature reads

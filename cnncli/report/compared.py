@@ -42,10 +42,11 @@ def _show_arrays(console: Console, arrays: Sequence[Described]) -> None:
     table.add_row("stored as", *orders)
     table.add_row("memory", *(size_text(one.array.nbytes) for one in arrays))
     table.add_row("elements", *(str(one.statistics.elements) for one in arrays))
-    for name in ("nan", "positive_infinity", "negative_infinity", "zeros", "denormal"):
-        table.add_row(
-            name.replace("_", " "), *(str(getattr(one.statistics, name)) for one in arrays)
-        )
+    odd = ("nan", "positive_infinity", "negative_infinity")
+    counts = [", ".join(str(getattr(one.statistics, name)) for name in odd) for one in arrays]
+    table.add_row("nan, +inf, -inf", *counts)
+    for name in ("zeros", "denormal"):
+        table.add_row(name, *(str(getattr(one.statistics, name)) for one in arrays))
     for name in ("min", "mean", "max", "std", "sum", "norm"):
         values = [getattr(one.statistics, name) for one in arrays]
         table.add_row(name, *(number_text(value, full=full) for value in values))

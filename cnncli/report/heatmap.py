@@ -120,7 +120,10 @@ def show_panels(console: Console, panels: Sequence[Panel]) -> None:
         line = panels[start : start + abreast]
         wanted = [max(LEAST_WIDTH, panel.plane.shape[1] * 2) for panel in line]
         most = _share(wanted, width - GAP * (len(line) - 1))
-        _print_line(console, [_draw(panel, most, look) for panel in line])
+        blocks = [
+            _draw(panel, min(one, most), look) for panel, one in zip(line, wanted, strict=True)
+        ]
+        _print_line(console, blocks, plain=look == "ascii")
 
 
 def _share(wanted: Sequence[int], width: int) -> int:
@@ -145,7 +148,8 @@ def _width(block: list[Text]) -> int:
     return max(line.cell_len for line in block)
 
 
-def _print_line(console: Console, blocks: list[list[Text]]) -> None:
+def _print_line(console: Console, blocks: list[list[Text]], *, plain: bool) -> None:
+    """Print blocks side by side; where they are `plain`, without colour, blanks at the end go."""
     from rich.text import Text
 
     height = max(len(block) for block in blocks)
@@ -156,7 +160,8 @@ def _print_line(console: Console, blocks: list[list[Text]]) -> None:
             line.append_text(part)
             if number < len(blocks) - 1:
                 line.append(" " * (_width(block) - part.cell_len + GAP))
-        line.rstrip()
+        if plain:
+            line.rstrip()
         console.print(line, soft_wrap=True)
     console.print()
 
