@@ -175,10 +175,11 @@ def _assertion(assertion: Assertion, folder: Path) -> dict[str, object]:
     else:
         assert source is not None
         data = {kind: _source(source, folder)}
-    for name in TOLERANCES:
-        value = getattr(assertion.tolerance, name)
-        if value is not None:
-            data[name] = value
+    given = assertion.tolerance
+    tolerance = {"rtol": given.rtol, "atol": given.atol, "equal_nan": given.equal_nan}
+    data |= {name: value for name, value in tolerance.items() if value is not None}
+    if given.derived:
+        data["tolerance"] = "derived"
     return data
 
 
