@@ -38,6 +38,10 @@ class RunOptions:
     """Bytes; None is half of what is free."""
     progress: Callable[[str, int, int], None] | None = None
     """Told of a long gradient check the tensor, the evaluations made and those there will be."""
+    user_seconds: float = 10.0
+    """How long people's own functions may take for a case."""
+    run_all: bool = False
+    """Carry out all of a submission, not its definitions alone."""
 
 
 def run_case(case: Case, options: RunOptions) -> Result:
@@ -47,7 +51,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
     started = time.perf_counter()
     try:
         with np.errstate(all="ignore"):
-            plan, tensors, checks, theirs = _compute(case, options)
+            plan, tensors, checks, theirs = compute(case, options)
     except CnncliError as error:
         raise error.at(case.where) from None
     except MemoryError:
@@ -95,9 +99,11 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     _judge_expected_names(case, plan)
     if case.against:
         from cnncli.implementations.table import judge_name
+        from cnncli.implementations.usercode.find import is_submission
 
         for asked in case.against:
-            judge_name(asked.text, asked.where)
+            if not is_submission(asked.text):
+                judge_name(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
     judge_memory(needed, options.max_memory)
     return plan, needed
@@ -109,15 +115,16 @@ def invalid(error: CnncliError, *, name: str, file: str | None, reproduce: str) 
     return Result(name=name, file=file, status="invalid", error=fault, reproduce=reproduce)
 
 
-def _compute(
+def compute(
     case: Case, options: RunOptions
 ) -> tuple[Plan, dict[str, TensorResult], list[Check], dict[str, dict[str, TensorResult]]]:
+    """Return a case's plan, tensors and checks, and what other implementations computed."""
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
         checks = _check(ingredients, plan, tensors, options)
-        found, theirs = _check_against(case, plan, tensors)
+        found, theirs = _check_against(case, plan, tensors, options)
         return plan, tensors, checks + found, theirs
 
 
@@ -204,7 +211,7 @@ def _check(
 
 
 def _check_against(
-    case: Case, plan: Plan, tensors: dict[str, TensorResult]
+    case: Case, plan: Plan, tensors: dict[str, TensorResult], options: RunOptions
 ) -> tuple[list[Check], dict[str, dict[str, TensorResult]]]:
     """Return the verdicts of every implementation that the case names, and what each computed."""
     if not case.against:
@@ -212,6 +219,7 @@ def _check_against(
     from cnncli.checks.against import check_against
     from cnncli.implementations.base import Task
     from cnncli.implementations.table import resolve
+    from cnncli.implementations.usercode.find import is_submission
 
     layout = case.settings.layout
     arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
@@ -219,6 +227,12 @@ def _check_against(
     checks: list[Check] = []
     theirs: dict[str, dict[str, TensorResult]] = {}
     for asked in case.against:
+        if is_submission(asked.text):
+            from cnncli.runs.submissions import judge_alone
+
+            found = judge_alone(case, plan, arrays, asked, options)
+            checks += [_placed_outside(check, layout) for check in found]
+            continue
         task = Task(
             layer=case.layer,
             plan=plan,
