@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -214,7 +214,7 @@ def _write_files(rows: Sequence[Any], values: dict[str, Any]) -> None:
     from cnncli.report.gradefiles import csv_text, gradescope_text, junit_text
     from cnncli.runs.files import whole_file
 
-    texts = {
+    texts: dict[str, Callable[[], str]] = {
         "csv": lambda: csv_text(rows),
         "junit": lambda: junit_text(rows),
         "gradescope": lambda: gradescope_text(rows[0]),

@@ -90,8 +90,8 @@ def junit_text(rows: Sequence[Row]) -> str:
                 failure = xml.SubElement(
                     case,
                     "failure",
-                    message=_printable(one.get("cause", one["status"])),
-                    type=_printable(one.get("reason", one["status"])),
+                    message=_printable(str(one.get("cause", one["status"]))),
+                    type=_printable(str(one.get("reason", one["status"]))),
                 )
                 failure.text = _printable(_output(one))
     xml.indent(root)

@@ -16,6 +16,7 @@ from cnncli.runs.submissions import Graded
 Record = dict[str, Any]
 
 PASSED = "right"
+REASONS = ("wrong values", "wrong shape", "wrong at ties only")
 
 
 @dataclass(kw_only=True)
@@ -88,6 +89,10 @@ def row_of(records: Sequence[Record]) -> Row:
                 cell.reason = one["reason"]
             if one["cause"] not in cell.causes:
                 cell.causes.append(one["cause"])
+    for cell in cells.values():
+        # A reason alone says nothing where another case of the function tells the cause.
+        named = [cause for cause in cell.causes if cause not in REASONS]
+        cell.causes = named or cell.causes
     first = records[0]
     return Row(
         submission=first["implementation"],

@@ -117,23 +117,20 @@ def _run_forked(
     finally:
         os.close(inside)
         if status is None:
-            if not ended:
-                found, code = _reap(pid, 0.2 if not timed_out else 0.0)
-                status = code if found else None
-            if status is None:
-                os.kill(pid, signal.SIGKILL)
-                _, code = os.waitpid(pid, 0)
-                status = code if not ended and not timed_out else 0
+            status = _end(pid, wait=0.0 if timed_out or ended else 0.2)
     return _outcome(frames, ended, timed_out, status, time.monotonic() - started)
 
 
-def _reap(pid: int, seconds: float) -> tuple[int, int]:
-    """Wait a little for a process that has closed its pipe; return (pid, status) or (0, 0)."""
-    until = time.monotonic() + seconds
+def _end(pid: int, wait: float) -> int:
+    """Return how a process ended, which is given a little time to do so by itself."""
+    until = time.monotonic() + wait
     while True:
         found, code = os.waitpid(pid, os.WNOHANG)
-        if found or time.monotonic() >= until:
-            return found, code
+        if found:
+            return code
+        if time.monotonic() >= until:
+            os.kill(pid, signal.SIGKILL)
+            return os.waitpid(pid, 0)[1]
         time.sleep(0.002)
 
 

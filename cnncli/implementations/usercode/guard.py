@@ -22,14 +22,14 @@ _CHANGES = {
     "os.chown": (0, 3), "os.truncate": (0, None), "os.utime": (0, 3), "os.chflags": (0, None),
     "os.lchmod": (0, None), "os.setxattr": (0, None), "os.removexattr": (0, None),
 }  # fmt: skip
-"""Events that change a path: where the path and its folder's descriptor stand in their arguments."""
+"""Events that change a path: where the path and its folder's descriptor stand."""
 _PAIRS = ("os.rename", "os.link", "os.symlink")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MAX_FILE = 256 << 20
 
 
 def bound_resources(memory: int, seconds: float) -> None:
-    """Limit this process: address space, size of files, no core, processor time as a last resort."""
+    """Limit this process: address space, size of files, no core, time as a last resort."""
     try:
         import resource
     except ImportError:
