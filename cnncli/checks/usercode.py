@@ -195,9 +195,9 @@ def tied_places(right: Right, name: str) -> NDArray[np.bool_] | None:
 
 def headline(check: Check) -> str:
     """Say in a line why a check failed: its cause, if one is known, else its reason."""
-    for row in check.diagnosis or ():
-        if row["cause"] != "unknown":
-            return str(row["cause"])
+    known = [str(row["cause"]) for row in check.diagnosis or () if row["cause"] != "unknown"]
+    if known:
+        return " (or: ".join(known[:2]) + (")" if len(known) > 1 else "")
     if check.reason in ("exception", SHAPE, MISSING, CHANGED, VALUES) and check.note:
         return f"{check.reason}: {check.note}"
     return check.reason or check.verdict

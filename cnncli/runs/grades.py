@@ -89,7 +89,14 @@ def row_of(records: Sequence[Record]) -> Row:
                 cell.reason = one["reason"]
             if one["cause"] not in cell.causes:
                 cell.causes.append(one["cause"])
-    for cell in cells.values():
+    for function, cell in cells.items():
+        shared = _shared(one for one in records if one["function"] == function)
+        if shared:
+            # What explains every failing case is told from what one geometry cannot tell apart.
+            cell.causes = [
+                cause for cause in cell.causes if cause.split(" (or: ")[0] not in shared[1]
+            ]
+            cell.causes.insert(0, shared[0])
         # A reason alone says nothing where another case of the function tells the cause.
         named = [cause for cause in cell.causes if cause not in REASONS]
         cell.causes = named or cell.causes
@@ -101,6 +108,25 @@ def row_of(records: Sequence[Record]) -> Row:
         notes=list(first.get("notes", ())),
         shrunk=list(first.get("shrunk", ())),
     )
+
+
+def _shared(records: Iterable[Record]) -> tuple[str, set[str]] | None:
+    """Return the first cause that explains every diagnosed failure, and all that were named."""
+    named = []
+    for one in records:
+        causes = [
+            str(row["cause"])
+            for check in one["checks"]
+            if check["verdict"] == "fail"
+            for row in check.get("diagnosis") or ()
+            if row["cause"] != "unknown"
+        ]
+        if causes:
+            named.append(causes)
+    if not named:
+        return None
+    common = [cause for cause in named[0] if all(cause in causes for causes in named)]
+    return (common[0], {cause for causes in named for cause in causes}) if common else None
 
 
 def commonest(rows: Iterable[Row]) -> list[Cause]:
