@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from cnncli.cases.against import Against, parse_against
 from cnncli.cases.assertions import Assertion, Tolerance, parse_expectations
+from cnncli.cases.calls import Call, needs_backward, parse_calls
 from cnncli.cases.layout import LAYOUTS
 from cnncli.cases.node import Node, refuse_unknown
 from cnncli.cases.sources import Source, parse_source
@@ -137,6 +138,10 @@ class Case:
     against: tuple[Against, ...] = ()
     tolerance: Tolerance = Tolerance()
     """What the command line gives for every comparison."""
+    call: tuple[Call, ...] = ()
+    """How people's own functions are called on it."""
+    points: float = 1.0
+    """What it weighs in a report on people's functions."""
     reproduce: str = ""
 
     @property
@@ -146,11 +151,13 @@ class Case:
             return self.settings.backward
         gradients = set(self.layer.gradient_names)
         expects = not gradients.isdisjoint(self.expect)
-        return "dy" in self.sources or expects or self.gradcheck is not None
+        called = needs_backward(self.call, self.layer.gradient_names)
+        return "dy" in self.sources or expects or self.gradcheck is not None or called
 
 
 SETTING_KEYS = tuple(f.name for f in fields(Settings))
 CASE_KEYS = ("name", "layer", "params", "tensors", *SETTING_KEYS, "expect", "gradcheck", "against")
+CASE_KEYS += ("call", "points")
 MERGED_KEYS = ("params", "tensors", "expect")
 
 
@@ -185,6 +192,8 @@ def build_case(
         gradcheck=_read_gradcheck(entries, layer),
         against=parse_against(entries["against"]) if "against" in entries else (),
         tolerance=overrides or Tolerance(),
+        call=parse_calls(entries["call"], layer) if "call" in entries else (),
+        points=entries["points"].number("points", 0.0) if "points" in entries else 1.0,
         reproduce=reproduce,
     )
     if not case.wants_backward:
@@ -307,3 +316,5 @@ def _refuse_without_backward(case: Case, entries: Mapping[str, Node]) -> None:
     for name in case.expect:
         if name in case.layer.gradient_names:
             raise ConfigError(f"backward is off, but {name} is expected", place)
+    if needs_backward(case.call, case.layer.gradient_names):
+        raise ConfigError("backward is off, but a call needs dy or gives a gradient", place)

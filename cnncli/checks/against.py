@@ -52,14 +52,15 @@ def check_against(
         note = text if len(text) <= 300 else text[:297] + "..."
         return Judged(label=label, checks=[_failed(label, "y", "exception", note=note)])
     wanted = [*task.plan.outputs, *(task.plan.gradients if task.backward else ())]
-    checks = [_judge(label, name, computed, ours[name], tolerance) for name in wanted]
+    checks = [judge_tensor(label, name, computed, ours[name], tolerance) for name in wanted]
     found = {name: computed.tensors[name] for name in wanted if name in computed.tensors}
     return Judged(label=label, checks=checks, tensors=found)
 
 
-def _judge(
+def judge_tensor(
     label: str, name: str, computed: Computed, ours: NDArray[Any], tolerance: Tolerance
 ) -> Check:
+    """Return the verdict on one tensor, which `computed` has or says why not."""
     if name not in computed.tensors:
         if name in computed.reasons:
             return _skipped(label, name, computed.reasons[name])

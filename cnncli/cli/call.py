@@ -69,6 +69,7 @@ def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptio
         max_memory=None if size is None else parse_size(size),
         progress=None if quiet else ProgressBar(),
         explain=tuple(values.pop("explain", None) or ()),
+        run_all=bool(values.pop("run_all", None)),
     )
 
 
@@ -87,7 +88,10 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     expect = values.pop("expect") or []
     keys = ("rtol", "atol", "equal_nan", "tolerance")
     tolerance = parse_tolerance(placed({key: values.pop(key, None) for key in keys}))
+    calls = values.pop("call", None)
     entries = layer_entries(layer, values)
+    if calls:
+        entries["call"] = _calls(calls)
     if tensors is not None:
         below = Node(tensors_from(tensors, layer), "--tensors")
         above = entries["tensors"].mapping("tensors") if "tensors" in entries else {}
@@ -115,9 +119,22 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     return _judging(entry, tolerance), tolerance
 
 
+def _calls(texts: Sequence[str]) -> Node:
+    """Return `--call "dx, dw=backward(dy, x, w)"`, repeated, as a case's `call`."""
+    calls = {}
+    for text in texts:
+        names, separator, call = text.partition("=")
+        if not separator or "(" in names.replace("pad(", ""):
+            raise UsageError(f'must be as in "y=conv(x, w, stride)", not {text!r}', "--call")
+        calls[names.strip()] = Node(call.strip(), "--call", "--call")
+    return Node(calls, "--call", "--call")
+
+
 def _judging(entry: Entry, tolerance: Tolerance) -> Entry:
     """Return the entry; raise UsageError where a tolerance is given and nothing is judged."""
-    if tolerance != Tolerance() and entry.entries.keys().isdisjoint(("expect", "gradcheck")):
+    if tolerance != Tolerance() and entry.entries.keys().isdisjoint(
+        ("expect", "gradcheck", "against")
+    ):
         given = [f.name for f in fields(tolerance) if getattr(tolerance, f.name) is not None]
         raise UsageError("does not apply where nothing is expected", flag_name(given[0]))
     return entry

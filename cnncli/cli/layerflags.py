@@ -113,6 +113,14 @@ def _judging_flags() -> list[Flag]:
             complete=complete_source,
         ),
         against_flag(),
+        text_flag(
+            "call",
+            'How --against FILE is called, such as "y=conv(x, w, stride)"; repeatable.',
+            JUDGING,
+            "NAMES=CALL",
+            many=True,
+        ),
+        switch_flag("run_all", "Carry out all of FILE, not its definitions alone.", JUDGING),
         text_flag("rtol", "Relative tolerance. [default: by the least precise type]", JUDGING, "X"),
         text_flag("atol", "Absolute tolerance. [default: by the least precise type]", JUDGING, "X"),
         switch_flag("equal_nan", "A NaN equals a NaN.", JUDGING),
@@ -123,9 +131,10 @@ def against_flag() -> Flag:
     """Return the flag that names who else computes the case."""
     return text_flag(
         "against",
-        "Judge by what NAME computes: torch, tensorflow, onnxruntime or loops; repeatable.",
+        "Judge by what NAME computes: torch, tensorflow, onnxruntime or loops; or judge people's "
+        "own functions: FILE.py, FILE.ipynb, a folder or a glob of them; repeatable.",
         JUDGING,
-        "NAME",
+        "NAME|PATH",
         many=True,
     )
 

@@ -9,6 +9,7 @@ import typer
 from cnncli.cli.completion import complete_config, when_asked
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
 from cnncli.cli.layerflags import OUTPUT, against_flag, memory_flag
+from cnncli.cli.submissions import run_submissions, submission_flags, takes_submissions
 
 SELECTION = "Selection"
 
@@ -31,6 +32,7 @@ def run_flags() -> list[Flag]:
         switch_flag("values", "Put the elements of outputs into the JSON.", OUTPUT),
         switch_flag("json", "Print a line of JSON a case in place of tables.", OUTPUT),
         switch_flag("quiet", "Print nothing but errors.", OUTPUT),
+        *submission_flags(),
     ]
 
 
@@ -66,6 +68,8 @@ def _run(values: dict[str, Any]) -> None:
     entries = select(values["paths"], values["match"])
     if values["list"]:
         raise typer.Exit(list_cases(entries, options))
+    if takes_submissions(values):
+        raise typer.Exit(run_submissions(entries, options, values))
     output = BatchOutput(
         json=bool(values["json"]),
         quiet=bool(values["quiet"]),

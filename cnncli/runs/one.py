@@ -45,6 +45,10 @@ class RunOptions:
     """Elements whose arithmetic is wanted, as `--explain` writes them."""
     keep_references: bool = False
     """Keep what gradients were judged by, to be seen beside them."""
+    user_seconds: float = 10.0
+    """How long people's own functions may take for a case."""
+    run_all: bool = False
+    """Carry out all of a submission, not its definitions alone."""
 
 
 def run_case(case: Case, options: RunOptions) -> Result:
@@ -54,7 +58,7 @@ def run_case(case: Case, options: RunOptions) -> Result:
     started = time.perf_counter()
     try:
         with np.errstate(all="ignore"):
-            computed = _compute(case, options)
+            computed = compute(case, options)
     except CnncliError as error:
         raise error.at(case.where) from None
     except MemoryError:
@@ -104,9 +108,11 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     _judge_expected_names(case, plan)
     if case.against:
         from cnncli.implementations.table import judge_name
+        from cnncli.implementations.usercode.find import is_submission
 
         for asked in case.against:
-            judge_name(asked.text, asked.where)
+            if not is_submission(asked.text):
+                judge_name(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
     judge_memory(needed, options.max_memory)
     return plan, needed
@@ -119,18 +125,20 @@ def invalid(error: CnncliError, *, name: str, file: str | None, reproduce: str) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Computed:
+class Outcome:
     """What a case gave, before it is a result."""
 
     plan: Plan
     tensors: dict[str, TensorResult]
     checks: list[Check]
     theirs: dict[str, dict[str, TensorResult]]
+    """What each other implementation computed, by its label."""
     explanations: list[Explanation]
     references: References
 
 
-def _compute(case: Case, options: RunOptions) -> _Computed:
+def compute(case: Case, options: RunOptions) -> Outcome:
+    """Return all that a case gives; raise CnncliError where its input is bad."""
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
         if options.explain and case.settings.layout != "nchw":
@@ -145,8 +153,8 @@ def _compute(case: Case, options: RunOptions) -> _Computed:
         references: References = {}
         keep = references if options.keep_references else None
         checks = _check(ingredients, plan, tensors, options, keep)
-        found, theirs = _check_against(case, plan, tensors)
-        return _Computed(
+        found, theirs = _check_against(case, plan, tensors, options)
+        return Outcome(
             plan=plan,
             tensors=tensors,
             checks=checks + found,
@@ -252,7 +260,7 @@ def _check(
 
 
 def _check_against(
-    case: Case, plan: Plan, tensors: dict[str, TensorResult]
+    case: Case, plan: Plan, tensors: dict[str, TensorResult], options: RunOptions
 ) -> tuple[list[Check], dict[str, dict[str, TensorResult]]]:
     """Return the verdicts of every implementation that the case names, and what each computed."""
     if not case.against:
@@ -260,6 +268,7 @@ def _check_against(
     from cnncli.checks.against import check_against
     from cnncli.implementations.base import Task
     from cnncli.implementations.table import resolve
+    from cnncli.implementations.usercode.find import is_submission
 
     layout = case.settings.layout
     arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
@@ -267,6 +276,12 @@ def _check_against(
     checks: list[Check] = []
     theirs: dict[str, dict[str, TensorResult]] = {}
     for asked in case.against:
+        if is_submission(asked.text):
+            from cnncli.runs.submissions import judge_alone
+
+            found = judge_alone(case, plan, arrays, asked, options)
+            checks += [_placed_outside(check, layout) for check in found]
+            continue
         task = Task(
             layer=case.layer,
             plan=plan,

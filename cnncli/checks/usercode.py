@@ -1,0 +1,203 @@
+"""Verdicts on people's own functions: what each gave, held against ours, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cnncli.cases.assertions import Tolerance
+from cnncli.cases.calls import Call
+from cnncli.cases.node import nearest
+from cnncli.checks.against import judge_tensor
+from cnncli.checks.check import Check
+from cnncli.implementations.base import Computed
+from cnncli.implementations.usercode.isolate import Outcome, Returned, Trouble
+from cnncli.layers.base import Layer, Plan, Tensors, shape_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+VALUES = "wrong values"
+SHAPE = "wrong shape"
+TIES = "wrong at ties only"
+CHANGED = "changed its input"
+MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Right:
+    """What one tensor should be, and the case that it is right for (x padded, where so asked)."""
+
+    plan: Plan
+    tensors: Tensors
+    array: NDArray[Any]
+
+
+def judge_outcome(
+    label: str,
+    layer: Layer,
+    calls: Sequence[Call],
+    outcome: Outcome,
+    right: Mapping[str, Right],
+    tolerance: Tolerance,
+    broken: Sequence[str] = (),
+) -> list[Check]:
+    """Return a check for every judged tensor: right, or the first reason why it is not.
+
+    `broken` says what of the file could not be loaded, which explains a missing function.
+    """
+    checks = []
+    for call in calls:
+        for target in call.judged:
+            returned = outcome.returned.get(target.name)
+            if returned is None:
+                check = _troubled(label, target.name, call, outcome.trouble, broken)
+            else:
+                check = _judge(label, layer, target.name, returned, right[target.name], tolerance)
+                if check.verdict == "pass" and outcome.changed:
+                    changed = ", ".join(dict.fromkeys(outcome.changed))
+                    note = f"it wrote into {changed}, which belongs to its caller"
+                    check = replace(check, verdict="fail", reason=CHANGED, note=note)
+            checks.append(check)
+    return checks
+
+
+def _troubled(
+    label: str, name: str, call: Call, trouble: Trouble | None, broken: Sequence[str]
+) -> Check:
+    if trouble is None:
+        trouble = Trouble(reason="exception", message="it gave no result")
+    notes = []
+    if trouble.function not in (None, call.function):
+        notes.append(f"in {trouble.function}, called before")
+    if trouble.reason == MISSING:
+        function = trouble.function or call.function
+        notes.append(f"there is no function {function}{nearest(function, trouble.defined)}")
+        notes += broken[:3]
+    elif trouble.message:
+        notes.append(trouble.message)
+    if trouble.line:
+        notes.append(f"{trouble.line}: {trouble.text}" if trouble.text else trouble.line)
+    return Check(
+        check="against",
+        implementation=label,
+        tensor=name,
+        verdict="fail",
+        reason=trouble.reason,
+        note="; ".join(notes) or None,
+    )
+
+
+def _judge(
+    label: str, layer: Layer, name: str, returned: Returned, right: Right, tolerance: Tolerance
+) -> Check:
+    ours = right.array
+    if returned.array is None:
+        if returned.refused is not None:
+            return Check(
+                check="against",
+                implementation=label,
+                tensor=name,
+                verdict="fail",
+                reason=SHAPE,
+                note=f"it returned {returned.refused}",
+            )
+        shape = returned.shape or ()
+        return Check(
+            check="against",
+            implementation=label,
+            tensor=name,
+            verdict="fail",
+            reason=SHAPE,
+            got=list(shape),
+            expected=list(ours.shape),
+            note=f"{shape_text(shape)} should be {shape_text(ours.shape)}",
+        )
+    import numpy as np
+
+    theirs, stored = returned.array, str(returned.array.dtype)
+    if ours.dtype.kind == "f" and theirs.dtype.kind != "f":
+        theirs = theirs.astype(np.float64)
+    computed = Computed(
+        tensors={name: theirs}, stored=stored if returned.array.dtype.kind == "f" else "float64"
+    )
+    check = judge_tensor(label, name, computed, ours, tolerance)
+    if check.verdict != "fail":
+        return check
+    wrong = _wrong_places(check, theirs, ours)
+    if check.reason == VALUES and wrong is not None:
+        ties = tied_places(right, name)
+        if ties is not None and not (wrong & ~ties).any():
+            check = replace(check, reason=TIES)
+    if stored[0] in "iub" and ours.dtype.kind == "f" and check.reason == VALUES:
+        note = f"it is of {stored}, which cuts every value to a whole number"
+        if np.array_equal(theirs, np.trunc(ours)):
+            cause = {"cause": note, "distance": 0.0, "fault": "whole numbers",
+                     "look": "make the array that results are written to of float64"}  # fmt: skip
+            return replace(check, note=note, diagnosis=[cause])
+        check = replace(check, note=note)
+    return _explained(check, layer, right, theirs, stored, wrong)
+
+
+def _explained(
+    check: Check,
+    layer: Layer,
+    right: Right,
+    theirs: NDArray[Any],
+    stored: str,
+    wrong: NDArray[np.bool_] | None,
+) -> Check:
+    from cnncli.checks.diagnosis import explain
+
+    if check.tensor not in {"y", *right.plan.gradients}:
+        return check
+    found = explain(check, layer, right.plan, right.tensors, theirs, stored, wrong)
+    if check.reason == TIES and (found.diagnosis or [{}])[0].get("cause") == "unknown":
+        return replace(found, diagnosis=None)
+    return found
+
+
+def _wrong_places(
+    check: Check, theirs: NDArray[Any], ours: NDArray[Any]
+) -> NDArray[np.bool_] | None:
+    """Return which elements are wrong, None where the shapes differ."""
+    import numpy as np
+
+    if theirs.shape != ours.shape or check.rtol is None or check.atol is None:
+        return None
+    with np.errstate(all="ignore"):
+        a, b = theirs.astype(np.float64), ours.astype(np.float64)
+        return np.asarray(~((np.abs(a - b) <= check.atol + check.rtol * np.abs(b)) | (a == b)))
+
+
+def tied_places(right: Right, name: str) -> NDArray[np.bool_] | None:
+    """Return which elements of max pooling's dx or indices hang on a tie; None elsewhere."""
+    import numpy as np
+
+    plan = right.plan
+    if plan.layer != "pool" or plan.params["mode"] != "max" or name not in ("dx", "indices"):
+        return None
+    from cnncli.checks.ties import find_ties
+
+    x = np.asarray(right.tensors["x"], np.float64)
+    ties = find_ties(plan, x, np.ones(plan.upstream))
+    shape = plan.inputs["x"] if name == "dx" else plan.upstream
+    mask = np.zeros(int(np.prod(shape)), bool)
+    for window, elements in ties.edges.items():
+        if name == "dx":
+            mask[elements] = True
+        else:
+            mask[window] = True
+    return mask.reshape(shape)
+
+
+def headline(check: Check) -> str:
+    """Say in a line why a check failed: its cause, if one is known, else its reason."""
+    known = [str(row["cause"]) for row in check.diagnosis or () if row["cause"] != "unknown"]
+    if known:
+        return " (or: ".join(known[:2]) + (")" if len(known) > 1 else "")
+    if check.reason in ("exception", SHAPE, MISSING, CHANGED, VALUES) and check.note:
+        return f"{check.reason}: {check.note}"
+    return check.reason or check.verdict

@@ -1,0 +1,313 @@
+"""The process of one submission: it loads the file, and forks once for every case.
+
+A case that ends its process, hangs or fills memory so costs that case alone, and what it leaves in
+globals is gone before the next. Runs with nothing but pipes to us; see `isolate`.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import select
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnncli.implementations.usercode.channel import GarbledError, pack, read_array, unpack
+from cnncli.implementations.usercode.guard import Gate, bound_resources
+from cnncli.implementations.usercode.loading import Loaded, describe, load
+
+# Held before anything of the submission runs, which may put others in their place.
+_asarray, _ascontiguous, _array_equal = np.asarray, np.ascontiguousarray, np.array_equal
+_ndarray, _write, _exit = np.ndarray, os.write, os._exit
+
+Form = Any
+
+
+class RefusedError(Exception):
+    """A result that is no array of numbers; the text says what it is."""
+
+
+def main(job_fd: int, result_fd: int) -> None:
+    """Carry out the job that stands in one pipe, and write what comes of it to the other."""
+    buffer = bytearray()
+    while block := os.read(job_fd, 1 << 20):
+        buffer += block
+    os.close(job_fd)
+    message = unpack(buffer)
+    assert message is not None
+    job, body = message
+    token = job["token"]
+
+    def send(head: dict[str, Any], blob: bytes = b"") -> None:
+        _send(result_fd, pack({"token": token, **head}, blob))
+
+    tensors = [
+        {name: read_array(about, body) for name, about in case["tensors"].items()}
+        for case in job["cases"]
+    ]
+    folder = job["folder"]
+    if folder is not None:
+        sys.path.append(folder)  # last, so that no file of a submission hides a library
+    bound_resources(job["memory"], job["seconds"])
+    gate = Gate(os.getcwd())
+    send({"kind": "started"})
+    loaded = load(Path(job["path"]), run_all=job["run_all"])
+    send({"kind": "loaded", "notes": loaded.notes[:50], "broken": loaded.broken[:50]})
+    gc.freeze()
+    for number, case in enumerate(job["cases"]):
+        with gate.opened():
+            outcome, blob = _run_forked(case, tensors[number], loaded, gate, job)
+        send({"kind": "case", "case": number, **outcome}, blob)
+    _exit(0)
+
+
+def _send(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[_write(fd, view) :]
+
+
+def _run_forked(
+    case: dict[str, Any], tensors: dict[str, Any], loaded: Loaded, gate: Gate, job: dict[str, Any]
+) -> tuple[dict[str, Any], bytes]:
+    """Return what a process of its own makes of one case, and how that process ended."""
+    inside, outside = os.pipe()
+    started = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(inside)
+            gate.close()
+            _run_case(case, tensors, loaded, outside, job)
+        finally:
+            _exit(0)
+    os.close(outside)
+    buffer, frames = bytearray(), []
+    deadline, status = started + job["seconds"], None
+    ended = timed_out = False
+    try:
+        while not ended:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                timed_out = True
+                break
+            ready, _, _ = select.select([inside], [], [], min(left, 0.1))
+            block = os.read(inside, 1 << 20) if ready else b""
+            if ready and not block:
+                break
+            buffer += block
+            while (frame := unpack(buffer)) is not None:
+                frames.append(frame)
+                ended = ended or frame[0].get("kind") == "end"
+            if not ready:
+                if status is not None:
+                    break  # it is gone, and all that it wrote is read
+                found, code = os.waitpid(pid, os.WNOHANG)
+                status = code if found else None
+    except GarbledError as error:
+        text = f"the channel of its results was written to by something else: {error}"
+        frames = [({"kind": "error", "reason": "exception", "message": text}, b"")]
+    finally:
+        os.close(inside)
+        if status is None:
+            status = _end(pid, wait=0.0 if timed_out or ended else 0.2)
+    return _outcome(frames, ended, timed_out, status, time.monotonic() - started)
+
+
+def _end(pid: int, wait: float) -> int:
+    """Return how a process ended, which is given a little time to do so by itself."""
+    until = time.monotonic() + wait
+    while True:
+        found, code = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return code
+        if time.monotonic() >= until:
+            os.kill(pid, signal.SIGKILL)
+            return os.waitpid(pid, 0)[1]
+        time.sleep(0.002)
+
+
+def _outcome(
+    frames: list[tuple[dict[str, Any], bytes]],
+    ended: bool,
+    timed_out: bool,
+    status: int,
+    seconds: float,
+) -> tuple[dict[str, Any], bytes]:
+    """Return one head and one body from what a case sent before it ended."""
+    results: dict[str, Any] = {}
+    changed: list[str] = []
+    outcome: dict[str, Any] = {"results": results, "changed": changed, "seconds": seconds}
+    body = b""
+    function = None
+    for head, blob in frames:
+        if head.get("kind") == "calling":
+            function = head.get("function")
+        elif head.get("kind") == "result":
+            for name, about in head["results"].items():
+                if "at" in about:
+                    about["at"] += len(body)
+                results[name] = about
+            changed += head["changed"]
+            body += blob
+        elif head.get("kind") == "error":
+            outcome["error"] = {k: v for k, v in head.items() if k != "kind"}
+    if "error" not in outcome and timed_out:
+        outcome["error"] = {"reason": "timeout", "message": "", "function": function}
+    elif "error" not in outcome and not ended:
+        code = os.waitstatus_to_exitcode(status)
+        how = f"exit status {code}" if code >= 0 else f"signal {-code} ({_signal_name(-code)})"
+        text = f"its process ended with {how} in mid-call"
+        outcome["error"] = {"reason": "exception", "message": text, "function": function}
+    return outcome, body
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _run_case(
+    case: dict[str, Any], tensors: dict[str, Any], loaded: Loaded, fd: int, job: dict[str, Any]
+) -> None:
+    """Make a case's calls in turn, and send what each gives."""
+    random.seed(0)
+    np.random.seed(0)
+    earlier: dict[str, Any] = {}
+    for call in case["calls"]:
+        name = call["function"]
+        _send(fd, pack({"kind": "calling", "function": name}))
+        try:
+            function = _look_up(loaded.names, name)
+            if function is None:
+                error = {"reason": "missing", "message": ""}
+                names = [n for n, v in loaded.names.items() if callable(v) and n[:2] != "__"]
+                error["defined"] = names[:200]  # type: ignore[assignment]  # names, for a hint
+                _send(fd, pack({"kind": "error", "function": name, **error}))
+                break
+            head, body = _call(function, call, tensors, earlier, job["limit"])
+        except BaseException as raised:
+            _send(fd, pack({"kind": "error", "function": name, **_tell(raised, loaded)}))
+            break
+        _send(fd, pack(head, body))
+    _send(fd, pack({"kind": "end"}))
+
+
+def _look_up(names: dict[str, Any], path: str) -> Any:
+    first, *rest = path.split(".")
+    found = names.get(first)
+    for part in rest:
+        found = getattr(found, part, None)
+    return found if callable(found) else None
+
+
+def _call(
+    function: Any,
+    call: dict[str, Any],
+    tensors: dict[str, Any],
+    earlier: dict[str, Any],
+    limit: int,
+) -> tuple[dict[str, Any], bytes]:
+    given: list[tuple[str, Any]] = []
+
+    def value(form: Form) -> Any:
+        kind = form[0]
+        if kind in ("tensor", "pad"):
+            # A copy for every use: nobody's writing into it reaches another call.
+            array = tensors[form[1] if kind == "tensor" else "pad(x)"].copy()
+            given.append((form[1] if kind == "tensor" else "pad(x)", array))
+            return array
+        if kind == "result":
+            return earlier[form[1]]
+        if kind == "literal":
+            return form[1]
+        if kind == "dict":
+            return {key: value(item) for key, item in form[1:]}
+        items = [value(item) for item in form[1:]]
+        return tuple(items) if kind == "tuple" else items
+
+    arguments = [value(form) for form in call["arguments"]]
+    keywords = {name: value(form) for name, form in call["keywords"]}
+    result = function(*arguments, **keywords)
+    changed = [name for name, array in given if not _same(array, tensors[name])]
+    targets = call["targets"]
+    if len(targets) == 1:
+        values = [result]
+    elif isinstance(result, tuple | list) and len(result) == len(targets):
+        values = list(result)
+    else:
+        wanted = ", ".join(name for name, _ in targets)
+        about = {"refused": f"{_kind(result)} in place of {len(targets)} results ({wanted})"}
+        refused = {name: about for name, judged in targets if judged}
+        return {"kind": "result", "results": refused, "changed": changed}, b""
+    body = b""
+    results: dict[str, dict[str, Any]] = {}
+    for (name, judged), one in zip(targets, values, strict=True):
+        earlier[name] = one
+        if not judged:
+            continue
+        try:
+            array = _export(one)
+        except RefusedError as error:
+            results[name] = {"refused": str(error)}
+            continue
+        found: dict[str, Any] = {"dtype": array.dtype.str, "shape": list(array.shape)}
+        if array.nbytes + len(body) <= limit:
+            found["at"] = len(body)
+            body += _ascontiguous(array).tobytes()
+        results[name] = found
+    return {"kind": "result", "results": results, "changed": changed}, body
+
+
+def _same(array: Any, pristine: Any) -> bool:
+    if type(array) is not _ndarray or array.shape != pristine.shape:
+        return False
+    return array.dtype == pristine.dtype and bool(array.tobytes() == pristine.tobytes())
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "nothing (None)" if value is None else f"{type(value).__name__}"
+
+
+def _export(value: Any) -> Any:
+    """Return a result as an array of real numbers, little-endian; raise RefusedError."""
+    if value is None or isinstance(value, tuple | dict | set | str | bytes):
+        raise RefusedError(f"{_kind(value)} in place of an array")
+    if isinstance(value, list) and any(isinstance(one, _ndarray) for one in value):
+        raise RefusedError(f"{_kind(value)} in place of an array")
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    array = _asarray(value)
+    if type(array) is not _ndarray:
+        array = array.view(_ndarray)
+    if array.dtype.kind not in "biuf":
+        raise RefusedError(f"an array of {array.dtype} in place of real numbers")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype("<f8")
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _tell(error: BaseException, loaded: Loaded) -> dict[str, Any]:
+    """Return what an exception was, and the submission's own line that it came through last."""
+    reason = "out of memory" if isinstance(error, MemoryError) else "exception"
+    told: dict[str, Any] = {"reason": reason, "message": describe(error)}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        piece = loaded.sources.get(frame.filename)
+        if piece is not None and frame.lineno:
+            lines = piece.lines
+            text = lines[frame.lineno - 1] if frame.lineno <= len(lines) else ""
+            told["line"] = f"{piece.place}line {frame.lineno}"
+            told["text"] = text.strip()[:200]
+            break
+    return told

@@ -1,0 +1,62 @@
+"""Which files are submissions: a file, a folder of them, or a glob."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnncli.errors import UsageError
+
+SUFFIXES = (".py", ".ipynb")
+_SKIPPED = ("__pycache__", ".ipynb_checkpoints")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """One file of people's functions; `label` is its path as a report names it."""
+
+    path: Path
+    label: str
+    siblings: bool
+    """Whether modules beside it may be imported: not where other submissions lie there."""
+
+
+def is_submission(text: str) -> bool:
+    """Tell whether a name given to `--against` means files, not a library."""
+    return text.endswith(SUFFIXES) or any(c in text for c in "/*?[" + os.sep) or Path(text).is_dir()
+
+
+def find_submissions(
+    text: str, where: str | None = None, base: Path | None = None
+) -> list[Submission]:
+    """Return the submissions of a path or a glob, sorted; raise UsageError where there are none."""
+    path = Path(text) if base is None else base / text
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise UsageError(f"{text} is neither .py nor .ipynb", where)
+        found = [path]
+    elif path.is_dir():
+        found = [p for p in path.rglob("*") if _counts(p, path)]
+    else:
+        found = []
+        for name in glob.glob(str(path), recursive=True):
+            if Path(name).is_dir():
+                found += [p for p in Path(name).rglob("*") if _counts(p, Path(name))]
+            elif Path(name).suffix in SUFFIXES and Path(name).is_file():
+                found.append(Path(name))
+    if not found:
+        raise UsageError(f"{text} holds no submission ({' or '.join(SUFFIXES)})", where)
+    found = sorted(dict.fromkeys(found))
+    folders = [one.parent for one in found]
+    return [
+        Submission(path=one, label=str(one), siblings=folders.count(one.parent) == 1)
+        for one in found
+    ]
+
+
+def _counts(path: Path, root: Path) -> bool:
+    parts = path.relative_to(root).parts
+    hidden = any(part.startswith(".") or part in _SKIPPED for part in parts)
+    return path.suffix in SUFFIXES and not hidden and path.name != "__init__.py" and path.is_file()

@@ -1,0 +1,131 @@
+"""Hostile and broken submissions: each costs its own row, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnncli.cli.app import main
+
+CONFIG = """
+cases:
+  - {name: first, layer: pad, tensors: {x: "normal:2x3x4x5"}, params: {padding: 1}, call: {y: "f(x, p)"}}
+  - {name: second, layer: pad, tensors: {x: "normal:2x2x3x5"}, params: {padding: 2}, call: {y: "g(x, p)"}}
+"""
+G = "import numpy as np\ndef g(x, p):\n    return np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))\n"
+
+# name: (what f does, the reason it must get, words of the note, what g must get)
+HOSTILE: dict[str, tuple[str, str, str, str]] = {
+    "prints": ("def f(x, p):\n    print('x' * 10**6)\n    return g(x, p)", "", "", ""),
+    "exits": ("def f(x, p):\n    exit(0)", "exception", "SystemExit", ""),
+    "leaves": ("import os\ndef f(x, p):\n    os._exit(0)", "exception", "exit status 0", ""),
+    "loops": ("def f(x, p):\n    while True: pass", "timeout", "", ""),
+    "sleeps": ("import time\ndef f(x, p):\n    time.sleep(99)", "timeout", "", ""),
+    "crashes": ("import ctypes\ndef f(x, p):\n    ctypes.string_at(0)", "exception", "SIGSEGV", ""),
+    "kills": ("import os\ndef f(x, p):\n    os.kill(os.getppid(), 9)", "exception", "Permission", ""),
+    "fills": ("def f(x, p):\n    return np.zeros(10**11) + 1", "out of memory", "", ""),
+    "hoards": ("def f(x, p):\n    a = []\n    while True: a.append(bytes(10**7))", "out of memory", "", ""),
+    "forks": ("import os\ndef f(x, p):\n    while True: os.fork()", "exception", "Permission", ""),
+    "starts": ("import subprocess\ndef f(x, p):\n    subprocess.run(['touch', 'HERE/hacked'])", "exception", "Permission", ""),
+    "writes": ("def f(x, p):\n    open('HERE/hacked', 'w').write('x')", "exception", "Permission", ""),
+    "removes": ("import os\ndef f(x, p):\n    os.remove('HERE/precious')", "exception", "Permission", ""),
+    "links": ("import os\ndef f(x, p):\n    os.symlink('HERE', 'in')\n    open('in/hacked', 'w')", "exception", "Permission", ""),
+    "reads stdin": ("def f(x, p):\n    return input()", "exception", "EOFError", ""),
+    "scratch": ("def f(x, p):\n    open('mine', 'w').write('x')\n    return g(x, p)", "", "", ""),
+    "globals": ("def f(x, p):\n    np.pad = None\n    np.asarray = None\n    return x", "wrong shape", "", ""),
+    "recursion": ("def f(x, p):\n    return f(x, p)", "exception", "RecursionError", ""),
+    "raises": ("def f(x, p):\n    y = x\n    return y[9]", "exception", "line 6: return y[9]", ""),
+    "missing": ("def ff(x, p): pass", "missing", "did you mean ff", ""),
+    "nothing": ("def f(x, p): pass", "wrong shape", "nothing (None)", ""),
+    "tuple": ("def f(x, p): return x, x", "wrong shape", "a tuple of 2", ""),
+    "complex": ("def f(x, p): return g(x, p) * 1j", "wrong shape", "complex", ""),
+    "objects": ("def f(x, p): return np.array([f, g])", "wrong shape", "object", ""),
+    "changes": ("def f(x, p):\n    y = g(x, p)\n    x[0] = 0\n    return y", "changed its input", "x", ""),
+    "nan": ("def f(x, p): return g(x, p) * float('nan')", "wrong values", "", ""),
+    "almost": ("def f(x, p): return g(x, p) + 1e-5", "wrong values", "", ""),
+    "broadcasts": ("def f(x, p): return g(x, p)[:1]", "wrong shape", "", ""),
+    "decorated": ("from numba import jit\n@jit(nopython=True)\ndef f(x, p):\n    return g(x, p)", "", "", ""),
+    "stub used": ("import tensorflow as tf\ndef f(x, p):\n    return tf.pad(x, p)", "exception", "tensorflow", ""),
+    "stub base": ("import torch_not_there as t\nclass N(t.nn.Module): pass\ndef f(x: t.T, p): return g(x, p)", "", "", ""),
+    "forges": ("import os\ndef f(x, p):\n    for fd in range(3, 60):\n        try: os.write(fd, b'y' * 64)\n        except OSError: pass\n    return x", "exception", "", "any"),
+    "garbage": ("def f(x, p) return", "missing", "SyntaxError", "missing"),
+    "top loop": ("f = 3\nwhile True: pass\ndef f(x, p): return g(x, p)", "", "", ""),
+    "top exit": ("import os\nos._exit(3)\ndef f(x, p): return g(x, p)", "", "", ""),
+}  # fmt: skip
+
+
+def submission(body: str, here: Path) -> str:
+    return G + body.replace("HERE", str(here)) + "\n"
+
+
+def judge(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> list[dict[str, Any]]:
+    config = folder.parent / "c.yaml"
+    config.write_text(CONFIG)
+    flags = ["--json", "--timeout", "1", "--max-memory", "1G", *more]
+    assert main(["run", str(config), "--against", str(folder), *flags]) in (0, 1)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_200_hostile_copies_in_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every row is there, each with its own reason, and nothing outside is touched."""
+    folder, here = tmp_path / "s", tmp_path / "here"
+    folder.mkdir()
+    here.mkdir()
+    (here / "precious").write_text("kept")
+    # Each kind once; those that need no waiting again and again, up to 200.
+    slow = ("loops", "sleeps", "hoards", "crashes")
+    quick = [name for name in HOSTILE if name not in slow]
+    names = list(HOSTILE) + [quick[n % len(quick)] for n in range(200 - len(HOSTILE))]
+    for number, name in enumerate(names):
+        (folder / f"{number:03}.py").write_text(submission(HOSTILE[name][0], here))
+    temporary = set(os.listdir("/tmp"))
+    started = time.monotonic()
+    records = judge(folder, capsys, "--jobs", "4")
+    assert time.monotonic() - started < 240
+    assert len(records) == 400
+    assert sorted(os.listdir(here)) == ["precious"]
+    assert (here / "precious").read_text() == "kept"
+    assert sorted(os.listdir(folder)) == [f"{number:03}.py" for number in range(200)]
+    left = {name for name in set(os.listdir("/tmp")) - temporary if name.startswith("cnncli-")}
+    assert not left
+    for number, name in enumerate(names):
+        first, second = records[2 * number : 2 * number + 2]
+        _, reason, words, other = HOSTILE[name]
+        assert Path(first["implementation"]).name == f"{number:03}.py"
+        assert first.get("reason", "") == reason, (name, first.get("cause"))
+        notes = " ".join(str(check.get("note")) for check in first["checks"])
+        assert words in notes, (name, notes)
+        if other != "any":
+            assert second.get("reason", "") == other, (name, second.get("cause"))
+
+
+def test_all_of_a_file_runs_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s").mkdir()
+    body = "table = dict(one=1)\ndef f(x, p):\n    table['one']\n    return g(x, p)\n"
+    (tmp_path / "s/a.py").write_text(submission(body, tmp_path))
+    assert judge(tmp_path / "s", capsys)[0]["reason"] == "exception"
+    assert judge(tmp_path / "s", capsys, "--run-all")[0]["status"] == "passed"
+
+
+def test_resume_keeps_what_is_there_and_judges_what_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, results = tmp_path / "s", tmp_path / "r.jsonl"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.py").write_text(submission("def f(x, p): return x", tmp_path))
+    flags = ("--results", str(results), "--resume")
+    before = judge(folder, capsys, *flags)
+    assert [one["status"] for one in before] == ["failed", "passed"] * 2
+    with results.open("a") as stream:
+        stream.write('{"torn')
+    (folder / "b.py").write_text(submission("def f(x, p): return g(x, p)", tmp_path))
+    after = judge(folder, capsys, *flags)
+    assert after[:2] == before[:2]  # the very records, seconds and all
+    assert [one["status"] for one in after[2:]] == ["passed", "passed"]
+    assert len(results.read_text().splitlines()) == 6

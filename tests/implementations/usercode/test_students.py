@@ -1,0 +1,169 @@
+"""Faults that students make, each in a file of its own, named rightly by `run --against`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnncli.cli.app import main
+from tests.implementations.usercode.students import (
+    FAULTS,
+    GENERAL,
+    GENERAL_CONFIG,
+    GENERAL_FAULTS,
+    RIGHT,
+    write,
+)
+
+ROOT = Path(__file__).parents[3]
+HOMEWORK = str(ROOT / "configs/homework-notebook.yaml")
+
+
+def run(*arguments: str) -> int:
+    return main(["run", *arguments])
+
+
+def rows(text: str) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in text.splitlines():
+        one = json.loads(line)
+        found.setdefault(Path(one["implementation"]).name, []).append(one)
+    return found
+
+
+def test_every_fault_is_named_and_no_other_function_is_blamed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cnncli.runs.grades import row_of
+
+    for number, (function, old, new, _) in enumerate(FAULTS):
+        (tmp_path / f"s{number:02}.py").write_text(write(function, old, new))
+    assert run(HOMEWORK, "--against", str(tmp_path), "--json", "--jobs", "2") == 1
+    found = rows(capsys.readouterr().out)
+    assert len(found) == len(FAULTS)
+    for (function, _, new, words), records in zip(FAULTS, found.values(), strict=True):
+        row = row_of(records)
+        wrong = {name for name, cell in row.cells.items() if cell.reason != "right"}
+        # convolution2D pads by zero_padding, so that one's faults reach it.
+        helped = {"convolution2D"} if function == "zero_padding" else set()
+        assert function in wrong, new
+        assert wrong <= {function} | helped, new
+        assert any(words in cause for cause in row.cells[function].causes), (new, row.cells)
+
+
+def test_faults_of_the_general_convolution(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(GENERAL_CONFIG)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/a-right.py").write_text(GENERAL)
+    for number, (old, new, _) in enumerate(GENERAL_FAULTS):
+        assert old in GENERAL
+        (tmp_path / f"s/b{number}.py").write_text(GENERAL.replace(old, new))
+    assert run(str(config), "--against", str(tmp_path / "s"), "--json") == 1
+    right, *wrong = rows(capsys.readouterr().out).values()
+    assert right[0]["status"] == "passed"
+    for (_, new, words), records in zip(GENERAL_FAULTS, wrong, strict=True):
+        assert records[0]["status"] == "failed"
+        assert words in records[0]["cause"], (new, records[0]["cause"])
+
+
+def test_the_samples_report(capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's class report; ana is all right, every other has a named fault."""
+    folder = str(ROOT / "samples/submissions")
+    assert run(HOMEWORK, "--against", folder, "--timeout", "2", "--jobs", "2") == 1
+    text = capsys.readouterr().out
+    assert "6 submissions: 1 all right" in text
+    for words in (
+        "dx is right for dy with its H and W axes swapped",
+        "y is right for a flipped kernel",
+        "wrong at ties only",
+        "timeout",
+        "missing",
+        "changed its input",
+        "written over each other",
+    ):
+        assert words in text
+
+
+def test_a_notebook_that_imports_tensorflow_is_judged_without_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    notebook = str(ROOT / "samples/submissions/filiz.ipynb")
+    text = Path(notebook).read_text()
+    assert "import tensorflow" in text
+    assert "plt.show" in text
+    assert sum(cell["cell_type"] == "code" for cell in json.loads(text)["cells"]) >= 10
+    assert run(HOMEWORK, "--against", notebook, "--json") == 1
+    (records,) = rows(capsys.readouterr().out).values()
+    verdicts = {one["name"]: one["status"] for one in records}
+    assert [name for name, status in verdicts.items() if status == "failed"] == [
+        "conv-input-gradient/overlap",
+        "conv-input-gradient/remainder",
+        "bn-backward",
+    ]
+
+
+def test_cs231n_configs_take_that_course_s_functions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "layers.py").write_text(RIGHT + CS231N)
+    config = str(ROOT / "configs/homework-cs231n.yaml")
+    status = run(config, "--against", str(tmp_path / "layers.py"))
+    out = capsys.readouterr().out
+    assert status == 0, out
+    assert "20 of 20 points" in out
+
+
+CS231N = """
+
+def conv_forward_naive(x, w, b, conv_param):
+    s, p = conv_param["stride"], conv_param["pad"]
+    return convolution2D(x, w, (s, s), (p, p)) + b[:, None, None], (x, w, b, conv_param)
+
+
+def conv_backward_naive(dout, cache):
+    x, w, b, conv_param = cache
+    s, p = conv_param["stride"], conv_param["pad"]
+    X = zero_padding(x, (p, p))
+    dw = convolution2D_backward_filter(dout, X, w, (s, s))
+    dx = convolution2D_backward_input(dout, X, w, (s, s))
+    return dx[:, :, p : p + x.shape[2], p : p + x.shape[3]], dw, dout.sum(axis=(0, 2, 3))
+
+
+def max_pool_forward_naive(x, pool_param):
+    h, w, s = pool_param["pool_height"], pool_param["pool_width"], pool_param["stride"]
+    N, C, H, W = x.shape
+    out = np.zeros((N, C, (H - h) // s + 1, (W - w) // s + 1))
+    for n, c, i, j in np.ndindex(out.shape):
+        out[n, c, i, j] = x[n, c, s * i : s * i + h, s * j : s * j + w].max()
+    return out, (x, pool_param)
+
+
+def max_pool_backward_naive(dout, cache):
+    x, pool_param = cache
+    h, w, s = pool_param["pool_height"], pool_param["pool_width"], pool_param["stride"]
+    dx = np.zeros_like(x)
+    for n, c, i, j in np.ndindex(dout.shape):
+        window = x[n, c, s * i : s * i + h, s * j : s * j + w]
+        k, m = np.unravel_index(window.argmax(), window.shape)
+        dx[n, c, s * i + k, s * j + m] += dout[n, c, i, j]
+    return dx
+
+
+def spatial_batchnorm_forward(x, gamma, beta, bn_param):
+    eps = bn_param["eps"]
+    return batch_norm_forward(x, gamma, beta, eps), (x, gamma, beta, eps)
+
+
+def spatial_batchnorm_backward(dout, cache):
+    x, gamma, beta, eps = cache
+    axes = (0, 2, 3)
+    normal = batch_norm_forward(x, np.ones_like(gamma), np.zeros_like(beta), eps)
+    dx = batch_norm_backward(dout, x, gamma, beta, eps)
+    return dx, (dout * normal).sum(axis=axes), dout.sum(axis=axes)
+"""
