@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
+from cnncli.cli.bench import add_bench_command
 from cnncli.cli.flags import GroupedGroup
 from cnncli.cli.gradcheck import gradcheck_app
 from cnncli.cli.layer import add_layer_command
@@ -22,6 +23,7 @@ BAD_INPUT, OUR_FAULT, INTERRUPTED = 2, 3, 130
 RUN_A_LAYER = "Run one layer"
 PROVE = "Prove gradients"
 MANY = "Run many cases"
+MEASURE = "Measure"
 
 app = typer.Typer(
     cls=GroupedGroup,
@@ -58,6 +60,7 @@ app.add_typer(
     rich_help_panel=PROVE,
 )
 add_run_command(app, MANY)
+add_bench_command(app, MEASURE)
 
 
 def main(args: Sequence[str] | None = None) -> int:
