@@ -14,6 +14,7 @@ from cnncli.cases.case import Case
 from cnncli.cases.config import Entry, read_one
 from cnncli.cases.flags import expectations_from, layer_entries, placed, tensors_from
 from cnncli.cases.node import Node
+from cnncli.cli.threads import use_threads
 from cnncli.errors import ConfigError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.runs.memory import parse_size
@@ -56,7 +57,8 @@ class Output:
 
 
 def take_run_options(values: dict[str, Any]) -> RunOptions:
-    """Take the flags that bound a run out of a command's values."""
+    """Take the flags that bound a run out of a command's values, and set its threads."""
+    use_threads(values.pop("threads", None))
     size = values.pop("max_memory", None)
     return RunOptions(max_memory=None if size is None else parse_size(size))
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cnncli.cases.flags import flag_name
-from cnncli.layers.parameters import Choice, Parameter, Switch
+if TYPE_CHECKING:
+    from cnncli.layers.parameters import Parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +53,16 @@ def text_flag(
     name: str, help: str, group: str, metavar: str, *, short: str | None = None, many: bool = False
 ) -> Flag:
     """Return a flag that takes text."""
+    from cnncli.cases.flags import flag_name
+
     names = (flag_name(name), *([f"-{short}"] if short else []))
     return Flag(name=name, names=names, help=help, group=group, metavar=metavar, many=many)
 
 
 def switch_flag(name: str, help: str, group: str) -> Flag:
     """Return a flag `--name/--no-name`."""
+    from cnncli.cases.flags import flag_name
+
     long = flag_name(name)
     names = (f"{long}/--no-{long[2:]}",)
     return Flag(name=name, names=names, help=help, group=group, is_switch=True)
@@ -66,6 +70,8 @@ def switch_flag(name: str, help: str, group: str) -> Flag:
 
 def declared_flag(declared: Parameter, group: str) -> Flag:
     """Return the flag of a declared parameter."""
+    from cnncli.layers.parameters import Choice, Switch
+
     kind, names = declared.kind, [declared.flag]
     if isinstance(kind, Switch):
         names = [f"{declared.flag}/{kind.negative or '--no-' + declared.flag[2:]}"]
@@ -120,11 +126,15 @@ class GroupedGroup(TyperGroup):
         """Return the commands as an app adds them, groups of commands before `run`."""
         return sorted(self.commands, key=lambda name: name == "run")
 
+    def listed_command(self, ctx: Any, name: str) -> Any:
+        """Return what a list shows of a command."""
+        return self.get_command(ctx, name)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section a panel."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
+            command = self.listed_command(ctx, name)
             if command is not None and not command.hidden:
                 panel = getattr(command, "rich_help_panel", None) or "Commands"
                 panels.setdefault(str(panel), []).append((name, command.get_short_help_str(60)))

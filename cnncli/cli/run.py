@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
-from cnncli.cli.layerflags import OUTPUT, memory_flag
+from cnncli.cli.layerflags import COMPUTATION, OUTPUT, memory_flag
+from cnncli.cli.threads import threads_flag
 
 SELECTION = "Selection"
 
@@ -19,6 +20,7 @@ def run_flags() -> list[Flag]:
         switch_flag("list", "Show what would run, and all errors; run nothing.", SELECTION),
         switch_flag("fail_fast", "Stop after the first case that is not well.", SELECTION),
         memory_flag(),
+        threads_flag(COMPUTATION),
         text_flag("results", "Write a line of JSON a case, as each ends.", OUTPUT, "FILE.jsonl"),
         text_flag(
             "save", "Write every tensor as DIR/CASE/NAME.npy, and result.json.", OUTPUT, "DIR"
