@@ -12,12 +12,15 @@ columns, (G, F/G, positions) outputs, where positions are (N, *O) of the tile.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
+from cnncli.kernels.threads import count, each
 from cnncli.kernels.windows import (
+    PADDED_BYTES,
     Array,
     Box,
     Index,
@@ -90,14 +93,17 @@ def backward_input(
         _depthwise_backward_input(dy, w, where, dx)
         return dx
     matrix = _weights(w, groups, dtype).swapaxes(1, 2)  # (G, C/G * K, F/G)
-    buffer = _Buffer(dtype)
-    for box in _tiles(n, where, w, groups, dtype.itemsize):
-        images, rows = box[0], box[1:]
-        grads = _positions(dy, box, groups, dtype)
-        columns = buffer.take((*matrix.shape[:2], grads.shape[2]))
-        np.matmul(matrix, grads, out=columns)
-        columns = columns.reshape(c, *kernel, *lengths(box))  # (C, *K, N, *O)
-        scatter_add(columns, where.tile(rows), dx[images])
+
+    def spread(boxes: list[Box], buffer: _Buffer) -> None:
+        for images, *rows in boxes:
+            grads = _positions(dy, (images, *rows), groups, dtype)
+            columns = buffer.take((*matrix.shape[:2], grads.shape[2]))
+            np.matmul(matrix, grads, out=columns)
+            columns = columns.reshape(c, *kernel, *lengths((images, *rows)))  # (C, *K, N, *O)
+            scatter_add(columns, where.tile(tuple(rows)), dx[images])
+
+    # The windows of two tiles of one image overlap: one thread takes all tiles of an image.
+    each(_by_image(_tiles(n, where, w, groups, dtype.itemsize)), spread, lambda: _Buffer(dtype))
     return dx
 
 
@@ -158,7 +164,9 @@ def workspace_bytes(
     block = min(planes * rows, max(rows, LIMIT_BYTES))
     part = min(weights, max(rows, LIMIT_BYTES))
     small = max(DEPTHWISE_BYTES, w_shape[0] // groups * itemsize)
-    return block + max(part, min(weights, LIMIT_BYTES)) + 2 * small + (64 << 10)
+    threads = count()
+    each_one = block + part + 2 * small + PADDED_BYTES + (64 << 10)
+    return threads * each_one + min(weights, LIMIT_BYTES)
 
 
 class _Buffer:
@@ -185,8 +193,8 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
         return y
     matrix = _weights(w, groups, dtype)
     bias = None if b is None else b.reshape(groups, -1, 1)
-    buffer = _Buffer(dtype)
-    for box in _tiles(n, where, w, groups, dtype.itemsize):
+
+    def fill(box: Box, buffer: _Buffer) -> None:
         images, rows = box[0], box[1:]
         columns = _columns(x, where, box, groups, buffer)
         if images.stop - images.start == 1:
@@ -199,6 +207,8 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
             part += bias
         if images.stop - images.start > 1:
             y[images] = part.reshape(f, *lengths(box)).swapaxes(0, 1)  # (F, N, *O) -> (N, F, *O)
+
+    each(_tiles(n, where, w, groups, dtype.itemsize), fill, lambda: _Buffer(dtype))
     return y
 
 
@@ -210,6 +220,11 @@ def _tiles(n: int, where: Windows, w: Array, groups: int, itemsize: int) -> Iter
     if _is_pointwise(where) and plane >= BLOCK_POSITIONS:
         most = plane  # nothing to gather: an image a product, where it lies
     return tiles((n, *where.output), most)
+
+
+def _by_image(boxes: Iterable[Box]) -> list[list[Box]]:
+    """Put the tiles of the same images together."""
+    return [list(same) for _, same in groupby(boxes, key=lambda box: box[0].start)]
 
 
 def _is_pointwise(where: Windows) -> bool:

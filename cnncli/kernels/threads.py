@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 _threads = 1
 
@@ -20,16 +21,23 @@ def set_threads(number: int) -> None:
     _threads = number
 
 
-def each(blocks: Iterable[T], work: Callable[[T], object]) -> None:
+def count() -> int:
+    """Return how many threads a pass may use."""
+    return _threads
+
+
+def each(blocks: Iterable[T], work: Callable[[T, W], object], make: Callable[[], W]) -> None:
     """Call `work` once with every block; several threads take the next block as they get free.
 
-    An error in one block is raised here, after the blocks already begun have ended.
+    `make` gives each thread a workspace, the second argument of its calls. An error in one block
+    is raised here, after the blocks already begun have ended.
     """
     waiting = list(blocks)
     helpers = min(_threads, len(waiting)) - 1
     if helpers < 1:
+        workspace = make()
         for block in waiting:
-            work(block)
+            work(block, workspace)
         return
     from threading import Thread
 
@@ -37,13 +45,14 @@ def each(blocks: Iterable[T], work: Callable[[T], object]) -> None:
     errors: list[BaseException] = []
 
     def take() -> None:
+        workspace = make()
         while not errors:
             try:
                 block = waiting.pop()
             except IndexError:
                 return
             try:
-                work(block)
+                work(block, workspace)
             except BaseException as error:  # raised again below
                 errors.append(error)
 
