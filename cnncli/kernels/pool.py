@@ -99,6 +99,21 @@ def max_backward(
     return dx
 
 
+def add_at(dy: Array, indices: Array, spatial: Ints) -> Array:
+    """Gradient to x (N, C, *spatial): each dy (N, C, *O) added where `indices` says its winner is.
+
+    `indices` is what max_indices gives. The same as max_backward, in one pass in place of one an
+    offset.
+    """
+    dx = np.zeros((*dy.shape[:2], math.prod(spatial)), dy.dtype)
+    for planes in _planes(dy):
+        target = dx[planes]
+        starts = np.arange(0, target.size, target.shape[2]).reshape(*target.shape[:2], 1)
+        flat = indices[planes].reshape(*target.shape[:2], -1) + starts
+        np.add.at(target.reshape(-1), flat.reshape(-1), dy[planes].reshape(-1))
+    return dx.reshape(*dy.shape[:2], *spatial)
+
+
 def max_indices(
     winners: Array,
     spatial: Ints,
