@@ -18,6 +18,7 @@ from itertools import groupby
 
 import numpy as np
 
+from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.threads import count, each
 from cnncli.kernels.windows import (
     PADDED_BYTES,
@@ -94,7 +95,7 @@ def backward_input(
         return dx
     matrix = _weights(w, groups, dtype).swapaxes(1, 2)  # (G, C/G * K, F/G)
 
-    def spread(boxes: list[Box], buffer: _Buffer) -> None:
+    def spread(boxes: list[Box], buffer: Buffer) -> None:
         for images, *rows in boxes:
             grads = _positions(dy, (images, *rows), groups, dtype)
             columns = buffer.take((*matrix.shape[:2], grads.shape[2]))
@@ -103,7 +104,7 @@ def backward_input(
             scatter_add(columns, where.tile(tuple(rows)), dx[images])
 
     # The windows of two tiles of one image overlap: one thread takes all tiles of an image.
-    each(_by_image(_tiles(n, where, w, groups, dtype.itemsize)), spread, lambda: _Buffer(dtype))
+    each(_by_image(_tiles(n, where, w, groups, dtype.itemsize)), spread, lambda: Buffer(dtype))
     return dx
 
 
@@ -132,7 +133,7 @@ def backward_weight(
         return dw
     matrix = dw.reshape(groups, f // groups, -1)  # (G, F/G, C/G * K)
     some = max(1, LIMIT_BYTES // (groups * matrix.shape[2] * dtype.itemsize))
-    buffer = _Buffer(dtype)
+    buffer = Buffer(dtype)
     for number, box in enumerate(_tiles(n, where, dw, groups, dtype.itemsize)):
         columns = _columns(x, where, box, groups, buffer).swapaxes(1, 2)
         grads = _positions(dy, box, groups, dtype)
@@ -169,20 +170,6 @@ def workspace_bytes(
     return threads * each_one + min(weights, LIMIT_BYTES)
 
 
-class _Buffer:
-    """Memory that the tiles of one call use in turn."""
-
-    def __init__(self, dtype: np.dtype[np.generic]) -> None:
-        self.flat: Array = np.empty(0, dtype)
-
-    def take(self, shape: Ints) -> Array:
-        """Return an uninitialised array; it overwrites the one taken before."""
-        size = math.prod(shape)
-        if self.flat.size < size:
-            self.flat = np.empty(size, self.flat.dtype)
-        return self.flat[:size].reshape(shape)
-
-
 def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int) -> Array:
     """Compute y (N, F, *where.output) of the formula above."""
     n, f = x.shape[0], w.shape[0]
@@ -194,7 +181,7 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
     matrix = _weights(w, groups, dtype)
     bias = None if b is None else b.reshape(groups, -1, 1)
 
-    def fill(box: Box, buffer: _Buffer) -> None:
+    def fill(box: Box, buffer: Buffer) -> None:
         images, rows = box[0], box[1:]
         columns = _columns(x, where, box, groups, buffer)
         if images.stop - images.start == 1:
@@ -208,7 +195,7 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
         if images.stop - images.start > 1:
             y[images] = part.reshape(f, *lengths(box)).swapaxes(0, 1)  # (F, N, *O) -> (N, F, *O)
 
-    each(_tiles(n, where, w, groups, dtype.itemsize), fill, lambda: _Buffer(dtype))
+    each(_tiles(n, where, w, groups, dtype.itemsize), fill, lambda: Buffer(dtype))
     return y
 
 
@@ -253,7 +240,7 @@ def _positions(a: Array, box: Box, groups: int, dtype: np.dtype[np.generic]) -> 
     return np.ascontiguousarray(tile, dtype).reshape(groups, a.shape[1] // groups, -1)
 
 
-def _columns(x: Array, where: Windows, box: Box, groups: int, buffer: _Buffer) -> Array:
+def _columns(x: Array, where: Windows, box: Box, groups: int, buffer: Buffer) -> Array:
     """Windows of one tile as (G, C/G * K, positions)."""
     if _is_pointwise(where):
         return _positions(x, box, groups, buffer.flat.dtype)
