@@ -76,6 +76,8 @@ class Windows:
 
     def tile(self, box: Box) -> Windows:
         """Return the windows of a box of outputs alone, numbered from zero, over the same input."""
+        if lengths(box) == self.output:
+            return self
         return replace(
             self,
             before=tuple(
@@ -178,7 +180,7 @@ def counts(
 
 def lengths(box: Box) -> Ints:
     """Shape of a box of slices."""
-    return tuple(part.stop - part.start for part in box)
+    return tuple([part.stop - part.start for part in box])
 
 
 def tiles(shape: Ints, most: int) -> Iterator[Box]:
@@ -187,6 +189,9 @@ def tiles(shape: Ints, most: int) -> Iterator[Box]:
     Leading axes are cut first, so every box is one run of the flattened array; its lengths along
     an axis are as equal as they can be.
     """
+    if math.prod(shape) <= most:
+        # All of it: small cases come this way, and should not pay for the rest.
+        return iter([tuple([slice(0, size) for size in shape])] if all(shape) else [])
     steps = list(shape)
     for axis, size in enumerate(shape):
         inner = math.prod(shape[axis + 1 :])
@@ -235,11 +240,10 @@ def _view(padded: Array, where: Windows) -> Array:
     kernel = (s * d for s, d in zip(strides, where.dilation, strict=True))
     steps = (s * step for s, step in zip(strides, where.stride, strict=True))
     n, c = padded.shape[:2]
-    return np.lib.stride_tricks.as_strided(
-        padded,
-        (c, *where.kernel, n, *where.output),
-        (padded.strides[1], *kernel, padded.strides[0], *steps),
-        writeable=False,
+    shape = (c, *where.kernel, n, *where.output)
+    # as_strided does the same, and takes longer than a small case's product.
+    return np.ndarray(
+        shape, padded.dtype, padded, 0, (padded.strides[1], *kernel, padded.strides[0], *steps)
     )
 
 
