@@ -276,13 +276,20 @@ def _depthwise_forward(x: Array, w: Array, b: Array | None, where: Windows, y: A
     taps = np.moveaxis(w.reshape(groups, many, *where.kernel), 1, -1)  # (G, *K, M)
     out = y.reshape(n, groups, many, *where.output)
     out[...] = 0 if b is None else b.reshape(groups, many, *ones)
-    for images, channels, *rows in _depthwise_tiles(n, groups, many, where, y.itemsize):
+
+    def fill(box: Box, buffer: Buffer) -> None:
+        images, channels, *rows = box
         cut: Index = (images, channels, slice(None), *rows)
         part = out[cut]
         source = x[images, channels, None]
         for _, offset, outputs, inputs in where.tile(tuple(rows)).overlaps():
             tap = taps[channels][offset].reshape(-1, many, *ones)
-            part[outputs] += tap * source[inputs]
+            target = part[outputs]
+            terms = buffer.take(target.shape)
+            np.multiply(tap, source[inputs], out=terms)
+            target += terms
+
+    each(_depthwise_tiles(n, groups, many, where, y.itemsize), fill, lambda: Buffer(y.dtype))
 
 
 def _depthwise_backward_input(dy: Array, w: Array, where: Windows, dx: Array) -> None:
