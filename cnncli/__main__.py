@@ -1,6 +1,6 @@
 """`python -m cnncli`, the same as `cnncli`."""
 
-from cnncli.cli.app import main
+from cnncli.cli.app import process
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(process())

@@ -26,7 +26,9 @@ PICTURES = {
         "conv --x integers:1x2x5x6 --w integers:3x2x3x2 --b integers --padding 1 "
         "--explain 0,1,0,2 --no-values"
     ),
-    "samples/pictures/compare.svg": "compare samples/conv-student/dx.npy samples/conv-golden/dx.npy --show",
+    "samples/pictures/compare.svg": (
+        "compare samples/conv-student/dx.npy samples/conv-golden/dx.npy --show"
+    ),
 }
 """Where each picture lies, and the command that draws it."""
 

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, ClassVar
 
 import typer
 
 from cnncli import __version__
-from cnncli.cli.compare import add_compare_command
 from cnncli.cli.completion import whole_words
-from cnncli.cli.flags import GroupedGroup
-from cnncli.cli.gradcheck import gradcheck_app
-from cnncli.cli.layer import add_layer_command
-from cnncli.cli.run import add_run_command
+from cnncli.cli.lazy import LazyCommand, LazyGroup
 from cnncli.errors import CnncliError
-from cnncli.layers.table import LAYERS
 
 BAD_INPUT, OUR_FAULT, INTERRUPTED = 2, 3, 130
+# Imports make some 100,000 objects that all stay: looking through them at every 700th new one, as
+# Python does, takes a tenth of a small command's time.
+GC_THRESHOLD = 100_000
 
 RUN_A_LAYER = "Run one layer"
 PROVE = "Prove gradients"
 MANY = "Run many cases"
 LOOK = "Look at arrays"
+MEASURE = "Measure"
 
 EXAMPLES = """\b
 Examples:
@@ -36,8 +36,79 @@ Examples:
       how far apart are two arrays, and where?
 """
 
+
+def _add_layer(name: str) -> Callable[[typer.Typer], None]:
+    def add(app: typer.Typer) -> None:
+        from cnncli.cli.layer import add_layer_command
+        from cnncli.layers.table import LAYERS
+
+        add_layer_command(app, LAYERS[name], RUN_A_LAYER)
+
+    return add
+
+
+def _add_gradcheck(app: typer.Typer) -> None:
+    from cnncli.cli.gradcheck import gradcheck_app
+
+    app.add_typer(gradcheck_app(), name="gradcheck", help=GRADCHECK_HELP)
+
+
+def _add_compare(app: typer.Typer) -> None:
+    from cnncli.cli.compare import add_compare_command
+
+    add_compare_command(app, LOOK)
+
+
+def _add_run(app: typer.Typer) -> None:
+    from cnncli.cli.run import add_run_command
+
+    add_run_command(app, MANY)
+
+
+def _add_bench(app: typer.Typer) -> None:
+    from cnncli.cli.bench import add_bench_command
+
+    add_bench_command(app, MEASURE)
+
+
+GRADCHECK_HELP = "Prove a layer's gradients right, ours or another program's."
+# A name, its line in the list (a test holds it to the command's own help), its panel, its making.
+_COMMANDS = (
+    (
+        "pad",
+        "Padding: adds rows around every plane, or crops them.",
+        RUN_A_LAYER,
+        _add_layer("pad"),
+    ),
+    (
+        "conv",
+        "Convolution: correlates x with the filters w, adds b.",
+        RUN_A_LAYER,
+        _add_layer("conv"),
+    ),
+    ("pool", "Pooling: the maximum or the mean of every window.", RUN_A_LAYER, _add_layer("pool")),
+    ("bn", "Batch normalization, per channel over N, H and W.", RUN_A_LAYER, _add_layer("bn")),
+    ("gradcheck", GRADCHECK_HELP, PROVE, _add_gradcheck),
+    ("compare", "Describe an array, or judge one by another.", LOOK, _add_compare),
+    ("run", "Run the cases of config files and folders.", MANY, _add_run),
+    (
+        "bench",
+        "Time layers against the machine's limit and other libraries.",
+        MEASURE,
+        _add_bench,
+    ),
+)
+
+
+class _Root(LazyGroup):
+    lazy: ClassVar[dict[str, LazyCommand]] = {
+        name: LazyCommand(name=name, help=help, panel=panel, add=add)
+        for name, help, panel, add in _COMMANDS
+    }
+
+
 app = typer.Typer(
-    cls=GroupedGroup,
+    cls=_Root,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -63,20 +134,17 @@ def _root(
     pass
 
 
-for _layer in LAYERS.values():
-    add_layer_command(app, _layer, RUN_A_LAYER)
-add_compare_command(app, LOOK)
-app.add_typer(
-    gradcheck_app(),
-    name="gradcheck",
-    help="Prove a layer's gradients right, ours or another program's.",
-    rich_help_panel=PROVE,
-)
-add_run_command(app, MANY)
+def process() -> int:
+    """Run the command line as a process of its own and return its exit status."""
+    gc.set_threshold(GC_THRESHOLD)
+    try:
+        return main()
+    finally:
+        gc.freeze()  # nor need Python look through them as it ends
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
+    """Run a command line and return its exit status."""
     try:
         with whole_words(os.environ):
             status = app(args=args, prog_name="cnncli", standalone_mode=False)

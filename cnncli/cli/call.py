@@ -14,6 +14,7 @@ from cnncli.cases.case import Case
 from cnncli.cases.config import Entry, read_one
 from cnncli.cases.flags import expectations_from, flag_name, layer_entries, placed, tensors_from
 from cnncli.cases.node import Node
+from cnncli.cli.threads import use_threads
 from cnncli.errors import ConfigError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.runs.explaining import wants_gradient
@@ -61,9 +62,10 @@ class Output:
 
 
 def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptions:
-    """Take the flags that bound a run out of a command's values."""
+    """Take the flags that bound a run out of a command's values, and set its threads."""
     from cnncli.report.progress import ProgressBar
 
+    use_threads(values.pop("threads", None))
     size = values.pop("max_memory", None)
     return RunOptions(
         max_memory=None if size is None else parse_size(size),

@@ -9,14 +9,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cnncli.cases.flags import flag_name
 from cnncli.cli.completion import Completer, complete_words, when_asked
-from cnncli.layers.parameters import Choice, Kind, Padding, Parameter, PerAxis, Switch
+
+if TYPE_CHECKING:
+    from cnncli.layers.parameters import Kind, Parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ def text_flag(
     complete: Completer | None = None,
 ) -> Flag:
     """Return a flag that takes text."""
+    from cnncli.cases.flags import flag_name
+
     names = (flag_name(name), *([f"-{short}"] if short else []))
     return Flag(
         name=name,
@@ -78,6 +81,8 @@ def text_flag(
 
 def switch_flag(name: str, help: str, group: str) -> Flag:
     """Return a flag `--name/--no-name`."""
+    from cnncli.cases.flags import flag_name
+
     long = flag_name(name)
     names = (f"{long}/--no-{long[2:]}",)
     return Flag(name=name, names=names, help=help, group=group, is_switch=True)
@@ -85,6 +90,8 @@ def switch_flag(name: str, help: str, group: str) -> Flag:
 
 def declared_flag(declared: Parameter, group: str) -> Flag:
     """Return the flag of a declared parameter."""
+    from cnncli.layers.parameters import Choice, Switch
+
     kind, names = declared.kind, [declared.flag]
     if isinstance(kind, Switch):
         names = [f"{declared.flag}/{kind.negative or '--no-' + declared.flag[2:]}"]
@@ -105,6 +112,8 @@ def declared_flag(declared: Parameter, group: str) -> Flag:
 
 def _words(kind: Kind) -> tuple[str, ...]:
     """Return the words that a parameter's value can be."""
+    from cnncli.layers.parameters import Choice, Padding, PerAxis
+
     if isinstance(kind, Choice):
         return kind.choices
     return kind.words if isinstance(kind, PerAxis | Padding) else ()
@@ -140,22 +149,22 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
-ORDER = {"gradcheck": 1, "compare": 2, "run": 3, "bench": 4, "schema": 5}
-"""Where commands stand after the layers; Typer itself puts groups of commands last."""
-
-
 class GroupedGroup(TyperGroup):
     """A group that lists its commands under what people come for, in the order of definition."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the commands as an app adds them, those that build on layers in ORDER."""
-        return sorted(self.commands, key=lambda name: ORDER.get(name, 0))
+        """Return the commands as an app adds them."""
+        return list(self.commands)
+
+    def listed_command(self, ctx: Any, name: str) -> Any:
+        """Return what a list shows of a command."""
+        return self.get_command(ctx, name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section a panel."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
+            command = self.listed_command(ctx, name)
             if command is not None and not command.hidden:
                 panel = getattr(command, "rich_help_panel", None) or "Commands"
                 panels.setdefault(str(panel), []).append((name, command.get_short_help_str(200)))

@@ -6,6 +6,7 @@ from cnncli.cases.case import GradcheckOptions, Settings
 from cnncli.cli.completion import complete_config, complete_source
 from cnncli.cli.flags import Flag, declared_flag, switch_flag, text_flag
 from cnncli.cli.pictures import seeing_flags
+from cnncli.cli.threads import threads_flag
 from cnncli.layers.base import Layer
 from cnncli.layers.parameters import parameters
 
@@ -16,7 +17,7 @@ GRADCHECK = "Gradient check"
 JUDGING = "Judging"
 OUTPUT = "Output"
 
-RUN_NAMES = ("max_memory", "json", "quiet", "values", "out", "save")
+RUN_NAMES = ("max_memory", "threads", "json", "quiet", "values", "out", "save")
 JUDGING_NAMES = ("expect", "rtol", "atol", "equal_nan")
 
 
@@ -79,6 +80,7 @@ def _case_flags(layer: Layer) -> list[Flag]:
         *(declared_flag(declared, PARAMETERS) for declared in parameters(layer.Params)),
         *(declared_flag(declared, COMPUTATION) for declared in parameters(Settings)),
         memory_flag(),
+        threads_flag(COMPUTATION),
     ]
 
 

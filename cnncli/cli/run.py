@@ -8,8 +8,9 @@ import typer
 
 from cnncli.cli.completion import complete_config, when_asked
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
-from cnncli.cli.layerflags import OUTPUT, against_flag, memory_flag
+from cnncli.cli.layerflags import COMPUTATION, OUTPUT, against_flag, memory_flag
 from cnncli.cli.submissions import run_submissions, submission_flags, takes_submissions
+from cnncli.cli.threads import threads_flag
 
 SELECTION = "Selection"
 
@@ -22,6 +23,7 @@ def run_flags() -> list[Flag]:
         switch_flag("fail_fast", "Stop after the first case that is not well.", SELECTION),
         against_flag(),
         memory_flag(),
+        threads_flag(COMPUTATION),
         text_flag("results", "Write a line of JSON a case, as each ends.", OUTPUT, "FILE.jsonl"),
         text_flag(
             "save", "Write every tensor as DIR/CASE/NAME.npy, and result.json.", OUTPUT, "DIR"

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.windows import Array, tiles
 
-TILE_BYTES = 1 << 20
+TILE_BYTES = 256 << 10
 
 
 def statistics(x: Array) -> tuple[Array, Array]:
@@ -31,14 +32,14 @@ def statistics(x: Array) -> tuple[Array, Array]:
     wide = np.result_type(x.dtype, np.float64)
     mean, var = np.empty(c, wide), np.empty(c, wide)
     count = x.size // max(1, c)
+    buffer = Buffer(x.dtype)
     for channels in _channels(x):
-        part = np.ascontiguousarray(x[:, channels])
+        part = x[:, channels]
         first = (_sums(part) / count).astype(x.dtype)
-        centred = part - _column(first, x)
+        centred = np.subtract(part, _column(first, x), out=buffer.take(part.shape))
         rest = _sums(centred) / count
         mean[channels] = first + rest
-        np.multiply(centred, centred, out=centred)
-        var[channels] = _sums(centred) / count - rest * rest
+        var[channels] = _dots(centred, centred) / count - rest * rest
     return mean, var
 
 
@@ -70,18 +71,19 @@ def backward_training(
     inverse = 1 / np.sqrt(_wide(var) + eps)
     near, rest = _split(mean, dx.dtype)
     count = x.size // max(1, x.shape[1])
+    buffer = Buffer(dx.dtype)
     for channels in _channels(dx):
-        grads = np.ascontiguousarray(dy[:, channels])
-        part = np.ascontiguousarray(x[:, channels]) - _column(near[channels], dx)
+        grads, target = dy[:, channels], dx[:, channels]
+        part = buffer.take(grads.shape)
+        np.subtract(x[:, channels], _column(near[channels], dx), out=part)
         total = _sums(grads)
-        slope = (_sums(grads * part) - rest[channels] * total) * inverse[channels]
+        slope = (_dots(grads, part) - rest[channels] * total) * inverse[channels]
         dgamma[channels], dbeta[channels] = slope, total
         # dx = scale * (dy - total/m) - bend * (x - mean), where x - mean = part - rest
         scale = gamma[channels] * inverse[channels]
         bend = scale * inverse[channels] * slope / count
         part *= _column(-bend, dx)
         part += _column(bend * rest[channels] - scale * total / count, dx)
-        target = dx[:, channels]
         np.multiply(grads, _column(scale, dx), out=target)
         target += part
     return dx, dgamma, dbeta
@@ -98,12 +100,13 @@ def backward_inference(
     dgamma, dbeta = np.empty(gamma.shape, dx.dtype), np.empty(gamma.shape, dx.dtype)
     inverse = 1 / np.sqrt(_wide(var) + eps)
     near, rest = _split(mean, dx.dtype)
+    buffer = Buffer(dx.dtype)
     for channels in _channels(dx):
-        grads = np.ascontiguousarray(dy[:, channels])
-        part = np.ascontiguousarray(x[:, channels]) - _column(near[channels], dx)
+        grads = dy[:, channels]
+        part = buffer.take(grads.shape)
+        np.subtract(x[:, channels], _column(near[channels], dx), out=part)
         total = _sums(grads)
-        part *= grads
-        dgamma[channels] = (_sums(part) - rest[channels] * total) * inverse[channels]
+        dgamma[channels] = (_dots(grads, part) - rest[channels] * total) * inverse[channels]
         dbeta[channels] = total
         scale = gamma[channels] * inverse[channels]
         np.multiply(grads, _column(scale, dx), out=dx[:, channels])
@@ -118,9 +121,19 @@ def _channels(x: Array) -> Iterator[slice]:
 
 
 def _sums(x: Array) -> Array:
-    """Sum each channel of a contiguous x (N, c, *S), planes pairwise, then over N widened: (c)."""
+    """Sum each channel of x (N, c, *S), planes pairwise, then over N widened: (c)."""
     planes: Array = x.reshape(*x.shape[:2], math.prod(x.shape[2:])).sum(axis=2)
     return _wide(planes).sum(axis=0)  # type: ignore[no-any-return]
+
+
+def _dots(a: Array, b: Array) -> Array:
+    """Sum a * b (N, c, *S) over each channel, planes by a BLAS dot, then over N widened: (c).
+
+    A product of matrices, since np.vecdot takes the conjugate, which is not analytic.
+    """
+    planes = (*a.shape[:2], math.prod(a.shape[2:]))
+    rows, columns = a.reshape(planes)[..., None, :], b.reshape(planes)[..., None]
+    return _wide(np.matmul(rows, columns)[..., 0, 0]).sum(axis=0)  # type: ignore[no-any-return]
 
 
 def _wide(a: Array) -> Array:

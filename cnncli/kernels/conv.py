@@ -12,12 +12,16 @@ columns, (G, F/G, positions) outputs, where positions are (N, *O) of the tile.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
+from cnncli.kernels.buffer import Buffer
+from cnncli.kernels.threads import count, each
 from cnncli.kernels.windows import (
+    PADDED_BYTES,
     Array,
     Box,
     Index,
@@ -90,14 +94,17 @@ def backward_input(
         _depthwise_backward_input(dy, w, where, dx)
         return dx
     matrix = _weights(w, groups, dtype).swapaxes(1, 2)  # (G, C/G * K, F/G)
-    buffer = _Buffer(dtype)
-    for box in _tiles(n, where, w, groups, dtype.itemsize):
-        images, rows = box[0], box[1:]
-        grads = _positions(dy, box, groups, dtype)
-        columns = buffer.take((*matrix.shape[:2], grads.shape[2]))
-        np.matmul(matrix, grads, out=columns)
-        columns = columns.reshape(c, *kernel, *lengths(box))  # (C, *K, N, *O)
-        scatter_add(columns, where.tile(rows), dx[images])
+
+    def spread(boxes: list[Box], buffer: Buffer) -> None:
+        for images, *rows in boxes:
+            grads = _positions(dy, (images, *rows), groups, dtype)
+            columns = buffer.take((*matrix.shape[:2], grads.shape[2]))
+            np.matmul(matrix, grads, out=columns)
+            columns = columns.reshape(c, *kernel, *lengths((images, *rows)))  # (C, *K, N, *O)
+            scatter_add(columns, where.tile(tuple(rows)), dx[images])
+
+    # The windows of two tiles of one image overlap: one thread takes all tiles of an image.
+    each(_by_image(_tiles(n, where, w, groups, dtype.itemsize)), spread, lambda: Buffer(dtype))
     return dx
 
 
@@ -126,7 +133,7 @@ def backward_weight(
         return dw
     matrix = dw.reshape(groups, f // groups, -1)  # (G, F/G, C/G * K)
     some = max(1, LIMIT_BYTES // (groups * matrix.shape[2] * dtype.itemsize))
-    buffer = _Buffer(dtype)
+    buffer = Buffer(dtype)
     for number, box in enumerate(_tiles(n, where, dw, groups, dtype.itemsize)):
         columns = _columns(x, where, box, groups, buffer).swapaxes(1, 2)
         grads = _positions(dy, box, groups, dtype)
@@ -158,21 +165,9 @@ def workspace_bytes(
     block = min(planes * rows, max(rows, LIMIT_BYTES))
     part = min(weights, max(rows, LIMIT_BYTES))
     small = max(DEPTHWISE_BYTES, w_shape[0] // groups * itemsize)
-    return block + max(part, min(weights, LIMIT_BYTES)) + 2 * small + (64 << 10)
-
-
-class _Buffer:
-    """Memory that the tiles of one call use in turn."""
-
-    def __init__(self, dtype: np.dtype[np.generic]) -> None:
-        self.flat: Array = np.empty(0, dtype)
-
-    def take(self, shape: Ints) -> Array:
-        """Return an uninitialised array; it overwrites the one taken before."""
-        size = math.prod(shape)
-        if self.flat.size < size:
-            self.flat = np.empty(size, self.flat.dtype)
-        return self.flat[:size].reshape(shape)
+    threads = count()
+    each_one = block + part + 2 * small + PADDED_BYTES + (64 << 10)
+    return threads * each_one + min(weights, LIMIT_BYTES)
 
 
 def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int) -> Array:
@@ -185,8 +180,8 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
         return y
     matrix = _weights(w, groups, dtype)
     bias = None if b is None else b.reshape(groups, -1, 1)
-    buffer = _Buffer(dtype)
-    for box in _tiles(n, where, w, groups, dtype.itemsize):
+
+    def fill(box: Box, buffer: Buffer) -> None:
         images, rows = box[0], box[1:]
         columns = _columns(x, where, box, groups, buffer)
         if images.stop - images.start == 1:
@@ -199,6 +194,8 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
             part += bias
         if images.stop - images.start > 1:
             y[images] = part.reshape(f, *lengths(box)).swapaxes(0, 1)  # (F, N, *O) -> (N, F, *O)
+
+    each(_tiles(n, where, w, groups, dtype.itemsize), fill, lambda: Buffer(dtype))
     return y
 
 
@@ -210,6 +207,11 @@ def _tiles(n: int, where: Windows, w: Array, groups: int, itemsize: int) -> Iter
     if _is_pointwise(where) and plane >= BLOCK_POSITIONS:
         most = plane  # nothing to gather: an image a product, where it lies
     return tiles((n, *where.output), most)
+
+
+def _by_image(boxes: Iterable[Box]) -> list[list[Box]]:
+    """Put the tiles of the same images together."""
+    return [list(same) for _, same in groupby(boxes, key=lambda box: box[0].start)]
 
 
 def _is_pointwise(where: Windows) -> bool:
@@ -238,7 +240,7 @@ def _positions(a: Array, box: Box, groups: int, dtype: np.dtype[np.generic]) -> 
     return np.ascontiguousarray(tile, dtype).reshape(groups, a.shape[1] // groups, -1)
 
 
-def _columns(x: Array, where: Windows, box: Box, groups: int, buffer: _Buffer) -> Array:
+def _columns(x: Array, where: Windows, box: Box, groups: int, buffer: Buffer) -> Array:
     """Windows of one tile as (G, C/G * K, positions)."""
     if _is_pointwise(where):
         return _positions(x, box, groups, buffer.flat.dtype)
@@ -274,13 +276,20 @@ def _depthwise_forward(x: Array, w: Array, b: Array | None, where: Windows, y: A
     taps = np.moveaxis(w.reshape(groups, many, *where.kernel), 1, -1)  # (G, *K, M)
     out = y.reshape(n, groups, many, *where.output)
     out[...] = 0 if b is None else b.reshape(groups, many, *ones)
-    for images, channels, *rows in _depthwise_tiles(n, groups, many, where, y.itemsize):
+
+    def fill(box: Box, buffer: Buffer) -> None:
+        images, channels, *rows = box
         cut: Index = (images, channels, slice(None), *rows)
         part = out[cut]
         source = x[images, channels, None]
         for _, offset, outputs, inputs in where.tile(tuple(rows)).overlaps():
             tap = taps[channels][offset].reshape(-1, many, *ones)
-            part[outputs] += tap * source[inputs]
+            target = part[outputs]
+            terms = buffer.take(target.shape)
+            np.multiply(tap, source[inputs], out=terms)
+            target += terms
+
+    each(_depthwise_tiles(n, groups, many, where, y.itemsize), fill, lambda: Buffer(y.dtype))
 
 
 def _depthwise_backward_input(dy: Array, w: Array, where: Windows, dx: Array) -> None:

@@ -1,7 +1,8 @@
 """Where windows lie over an input: the one output-size formula, gathering windows and its adjoint.
 
 Along one axis, offset k of window o reads the input at o*stride + k*dilation - before. Whatever
-falls outside the input is padding; it is left out by clipping, never by a padded copy.
+falls outside the input is padding; it is left out by clipping, or where a tile is gathered, by a
+padded copy of what that tile alone reads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -19,6 +21,9 @@ Ints = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 Box = tuple[slice, ...]
 Index = tuple[Any, ...]
+
+# Up to this size a tile's input is padded, so that one strided copy gathers all of its windows.
+PADDED_BYTES = 2 << 20
 
 
 def extent(kernel: int, dilation: int) -> int:
@@ -71,6 +76,8 @@ class Windows:
 
     def tile(self, box: Box) -> Windows:
         """Return the windows of a box of outputs alone, numbered from zero, over the same input."""
+        if lengths(box) == self.output:
+            return self
         return replace(
             self,
             before=tuple(
@@ -108,6 +115,14 @@ class Windows:
             self.output,
             strict=True,
         )
+
+    def padded_shape(self, shape: Ints) -> Ints:
+        """Shape of an input (N, C, *S) cut and padded to what the windows read."""
+        reach = (
+            (output - 1) * stride + extent(kernel, dilation)
+            for _, kernel, stride, _, dilation, output in self._axes()
+        )
+        return (*shape[:2], *reach)
 
     def inside(self) -> bool:
         """Whether no window reaches beyond the input."""
@@ -165,7 +180,7 @@ def counts(
 
 def lengths(box: Box) -> Ints:
     """Shape of a box of slices."""
-    return tuple(part.stop - part.start for part in box)
+    return tuple([part.stop - part.start for part in box])
 
 
 def tiles(shape: Ints, most: int) -> Iterator[Box]:
@@ -174,6 +189,9 @@ def tiles(shape: Ints, most: int) -> Iterator[Box]:
     Leading axes are cut first, so every box is one run of the flattened array; its lengths along
     an axis are as equal as they can be.
     """
+    if math.prod(shape) <= most:
+        # All of it: small cases come this way, and should not pay for the rest.
+        return iter([tuple([slice(0, size) for size in shape])] if all(shape) else [])
     steps = list(shape)
     for axis, size in enumerate(shape):
         inner = math.prod(shape[axis + 1 :])
@@ -193,10 +211,40 @@ def gather(x: Array, where: Windows, out: Array) -> None:
 
     x (N, C, *S) -> out (C, *K, N, *O).
     """
+    padded = where.padded_shape(x.shape)
+    if math.prod(padded) * x.itemsize <= PADDED_BYTES:
+        out[...] = _view(_padded(x, where, padded), where)
+        return
     if not where.inside():
         out.fill(0)
     for _, offset, outputs, inputs in where.overlaps():
         out[offset][outputs] = x[inputs].swapaxes(0, 1)
+
+
+def _padded(x: Array, where: Windows, shape: Ints) -> Array:
+    """Copy what windows read of x (N, C, *S), zeros for padding."""
+    padded = np.zeros(shape, x.dtype)
+    target: list[slice] = [slice(None), slice(None)]
+    source = target.copy()
+    for size, length, before in zip(where.spatial, shape[2:], where.before, strict=True):
+        start, stop = max(0, before), min(length, size + before)
+        target.append(slice(start, max(start, stop)))
+        source.append(slice(start - before, max(start, stop) - before))
+    padded[tuple(target)] = x[tuple(source)]
+    return padded
+
+
+def _view(padded: Array, where: Windows) -> Array:
+    """View the windows of a padded input: (N, C, *P) -> (C, *K, N, *O)."""
+    strides = padded.strides[2:]
+    kernel = (s * d for s, d in zip(strides, where.dilation, strict=True))
+    steps = (s * step for s, step in zip(strides, where.stride, strict=True))
+    n, c = padded.shape[:2]
+    shape = (c, *where.kernel, n, *where.output)
+    # as_strided does the same, and takes longer than a small case's product.
+    return np.ndarray(
+        shape, padded.dtype, padded, 0, (padded.strides[1], *kernel, padded.strides[0], *steps)
+    )
 
 
 def scatter_add(columns: Array, where: Windows, out: Array) -> None:

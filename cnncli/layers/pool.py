@@ -122,12 +122,17 @@ class Pool(Layer):
         return outputs
 
     def backward(self, plan: Plan, tensors: Tensors) -> Tensors:
-        """Return dx (N, C, H, W); overlapping windows add."""
+        """Return dx (N, C, H, W); overlapping windows add.
+
+        Where the tensors hold `indices`, which forward gave for the same x, no winner is sought.
+        """
         from cnncli.kernels import pool
 
         dy = tensors["dy"]
         if plan.params["mode"] == "avg":
             return {"dx": pool.average_backward(dy, plan.spatial, **plan.arguments)}
+        if "indices" in tensors:
+            return {"dx": pool.add_at(dy, tensors["indices"], plan.spatial)}
         winners = pool.max_winners(tensors["x"], **plan.arguments)
         return {"dx": pool.max_backward(dy, winners, plan.spatial, **plan.arguments)}
 

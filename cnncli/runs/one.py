@@ -169,7 +169,7 @@ def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, Tenso
     arrays = {name: tensor.array for name, tensor in made.items()}
     case.layer.judge_values(plan, arrays)
     outputs = case.layer.forward(plan, arrays)
-    gradients = case.layer.backward(plan, arrays) if case.wants_backward else {}
+    gradients = case.layer.backward(plan, arrays | outputs) if case.wants_backward else {}
     tensors = {}
 
     def add(name: str, role: Role, array: NDArray[Any], source: str | None, stored: str) -> None:

@@ -43,6 +43,7 @@ def test_max_equals_direct(g: Geometry, kind: str) -> None:
         assert got.dtype == np.uint8
         close(pool.max_backward(dy, got, g.spatial, **g.pool()), dx)
         flat = pool.max_indices(got, g.spatial, **g.pool())
+        close(pool.add_at(dy, flat, g.spatial), dx)
     assert np.array_equal(flat, indices)
     assert flat.dtype == np.int64
 

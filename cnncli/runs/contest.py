@@ -1,0 +1,94 @@
+"""The processes of a benchmark: one a contender, timed in turns, driven over pipes.
+
+Two libraries' thread pools in one process slow each other down, by up to five times; so every
+contender has a process (cnncli.runs.contestant), and while one computes the others wait.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnncli.cases.case import Case
+from cnncli.errors import CnncliError
+from cnncli.implementations.contenders import Direction
+
+THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Ask a contender to make one direction of a case ready."""
+
+    case: Case
+    direction: Direction
+    min_time: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The answer: why it cannot, or how often a sample calls and what the call takes."""
+
+    reason: str | None = None
+    note: str = ""
+    memory: int | None = None
+    """The most bytes that Python's allocators held beyond the arguments and the result."""
+
+
+class Contender:
+    """A process that times one contender."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name, self.threads = name, threads
+        env = dict(os.environ)
+        # Ours holds the BLAS to one thread and splits blocks itself; the others' pools are theirs.
+        pool = 1 if name == "cnncli" else threads
+        env |= dict.fromkeys(THREAD_VARIABLES, str(pool))
+        root = str(Path(__file__).resolve().parents[2])
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cnncli.runs.contestant", name, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=env,
+        )
+
+    def ask(self, request: Prepare | str) -> Any:
+        """Return the answer to a request; raise what the process raised."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            pickle.dump(request, self._process.stdin)
+            self._process.stdin.flush()
+            answer = pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError):
+            status = self._process.wait()
+            raise CnncliError(
+                f"the process that times {self.name} ended with status {status}"
+            ) from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
