@@ -79,7 +79,7 @@ def test_contenders_take_turns_in_processes_of_their_own() -> None:
 
 def test_a_bad_case_is_told_at_its_place_before_anything_is_timed() -> None:
     bad = case(x="normal:2x3x8x8", w="normal:4x5x3x3")
-    with pytest.raises(CnncliError, match=r"c\.yaml:3:1: w is for 5 channels"):
+    with pytest.raises(CnncliError, match=r"a test: w is for 5 channels"):
         next(bench([small(), bad], QUICK))
 
 
