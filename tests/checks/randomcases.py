@@ -16,7 +16,8 @@ Case = tuple[Layer, Plan, Tensors]
 def plan_of(name: str, shapes: dict[str, tuple[int, ...]], **params: Any) -> tuple[Layer, Plan]:
     layer = LAYERS[name]
     given = dict.fromkeys(params, "test")
-    return layer, layer.plan(Request(params=layer.Params(**params), given=given, shapes=shapes))
+    request = Request(params=layer.Params(**params), given=given, tensors={}, shapes=shapes)
+    return layer, layer.plan(request)
 
 
 def with_gradients(layer: Layer, plan: Plan, tensors: Tensors) -> Tensors:

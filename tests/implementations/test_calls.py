@@ -153,7 +153,6 @@ def test_keras_on_another_backend_computes_gradients() -> None:
         ours = {
             n: t.array for n, t in result_of(layer, params, tensors, backward=True).tensors.items()
         }
-        from cnncli.cases.tensors import plan_for
 
         plan = plan_for(case, {n: a.shape for n, a in ours.items() if n in case.layer.source_names})
         given = {n: a for n, a in ours.items() if n in plan.inputs or n == "dy"}
