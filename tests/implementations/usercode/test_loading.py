@@ -121,6 +121,17 @@ def test_finding(tmp_path: Path) -> None:
     assert not is_submission("torch")
 
 
+def test_a_library_s_name_means_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "class").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not is_submission("torch")
+    assert is_submission("./torch")
+    assert is_submission("class")
+
+
 def test_messages_are_judged_before_use() -> None:
     buffer = bytearray(pack({"a": 1}, b"xyz") + pack({})[:-1])
     assert unpack(buffer) == ({"a": 1}, b"xyz")
