@@ -108,10 +108,14 @@ def stride_ignored(b: Bench) -> Array:
     return b.redo(arguments={"stride": tuple(1 for _ in b.argument("stride"))})
 
 
-def dilation_ignored(b: Bench) -> Array:
-    """As if the kernel had no holes."""
+def dilation_ignored(b: Bench) -> list[Array]:
+    """As if the kernel had no holes, y as large as that makes it or as it should be."""
     need(any(d > 1 for d in b.argument("dilation")))
-    return b.redo(arguments={"dilation": tuple(1 for _ in b.argument("dilation"))})
+    found = b.redo(arguments={"dilation": tuple(1 for _ in b.argument("dilation"))})
+    right = b.right.shape
+    if b.name != "y" or any(n < r for n, r in zip(found.shape, right, strict=True)):
+        return [found]
+    return [found, found[tuple(slice(size) for size in right)]]
 
 
 def remainder(b: Bench) -> list[Array]:
@@ -214,6 +218,19 @@ def groups_interleaved(b: Bench) -> list[Array]:
     elif b.name == "dw":
         found = [b.redo(x=x[:, channels]), b.right[filters], b.redo(dy=b.dy[:, filters])]
     return found
+
+
+def groups_ignored(b: Bench) -> list[Array]:
+    """Every filter reads the channels of the first group."""
+    groups = b.plan.params["groups"]
+    need(groups > 1)
+    each = b.x.shape[1] // groups
+    if b.name == "dx":
+        dx = b.right
+        first = np.zeros_like(dx)
+        first[:, :each] = sum(dx[:, g * each : (g + 1) * each] for g in range(groups))
+        return [first]
+    return [b.redo(x=np.tile(b.x[:, :each], (1, groups) + (1,) * (b.x.ndim - 2)))]
 
 
 def unpadded_x(b: Bench) -> Array:

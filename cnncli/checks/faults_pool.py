@@ -201,3 +201,9 @@ def pad_value(b: Bench) -> list[Array]:
     _is(b, "constant")
     other = [v for v in (0.0, 1.0) if v != b.plan.params["value"]]
     return [b.redo(params={"value": value}) for value in other]
+
+
+def from_zero(b: Bench) -> Array:
+    """The largest of a window and zero: a maximum that started at 0."""
+    need(b.plan.params["mode"] == "max")
+    return np.maximum(b.right, 0)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.calls import Call
 from cnncli.cases.node import nearest
-from cnncli.checks.against import judge_tensor
+from cnncli.checks.against import ROUNDINGS, judge_tensor
 from cnncli.checks.check import Check
+from cnncli.checks.compare import default_tolerance
 from cnncli.implementations.base import Computed
 from cnncli.implementations.usercode.isolate import Outcome, Returned, Trouble
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
@@ -123,7 +124,7 @@ def _judge(
     computed = Computed(
         tensors={name: theirs}, stored=stored if returned.array.dtype.kind == "f" else "float64"
     )
-    check = judge_tensor(label, name, computed, ours, tolerance)
+    check = judge_tensor(label, name, computed, ours, _tolerance(computed.stored, ours, tolerance))
     if check.verdict != "fail":
         return check
     wrong = _wrong_places(check, theirs, ours)
@@ -139,6 +140,24 @@ def _judge(
             return replace(check, note=note, diagnosis=[cause])
         check = replace(check, note=note)
     return _explained(check, layer, right, theirs, stored, wrong)
+
+
+def _tolerance(stored: str, ours: NDArray[Any], given: Tolerance) -> Tolerance:
+    """Return what was given, or a tolerance no larger than a rounding of the largest element.
+
+    The default `atol` alone would pass zeros for a tensor whose every element is below it.
+    """
+    import numpy as np
+
+    if given.rtol is not None or given.atol is not None or ours.dtype.kind != "f":
+        return given
+    rtol, atol = default_tolerance(stored, str(ours.dtype))
+    finite = np.abs(ours[np.isfinite(ours)])
+    largest = float(finite.max(initial=0))
+    narrow = stored if stored in ("float16", "float32") else str(ours.dtype)
+    rounding = ROUNDINGS * float(np.finfo(narrow).eps) * largest
+    atol = max(rounding, min(atol, rtol * largest)) if largest else atol
+    return replace(given, rtol=rtol, atol=atol)
 
 
 def _explained(

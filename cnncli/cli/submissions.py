@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ def takes_submissions(values: dict[str, Any]) -> bool:
     return True
 
 
-def run_submissions(entries: list[Entry], options: RunOptions, values: dict[str, Any]) -> int:
+def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[str, Any]) -> int:
     """Judge every submission, write what was asked for, and return the exit status."""
     from cnncli.cli.status import BAD_INPUT, FAILED, PASSED
     from cnncli.implementations.usercode.find import find_submissions
@@ -118,7 +118,7 @@ def _number(text: str | None, flag: str, default: float, *, whole: bool = False)
     return value
 
 
-def _prepare(entries: list[Entry], options: RunOptions) -> tuple[list[Prepared], int]:
+def _prepare(entries: Iterable[Entry], options: RunOptions) -> tuple[list[Prepared], int]:
     """Return the cases that call something, ready, and the status that bad ones ask for."""
     from cnncli.cli.status import BAD_INPUT, PASSED
     from cnncli.runs.submissions import prepare_case

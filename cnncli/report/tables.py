@@ -26,7 +26,10 @@ NUMERIC = (
     *("min", "mean", "max", "max abs", "max rel", "seconds", "checks"),
     *("evaluations", "expected error", "observed", "distance"),
 )
-FOLDING = ("", "case", "source", "worst")
+FOLDING = (
+    *("", "case", "source", "worst", "function", "submission", "submissions"),
+    "commonest causes",
+)
 
 Values = Literal["auto", "all", "none"]
 STYLES = {
@@ -306,7 +309,7 @@ def _table(*columns: str) -> Table:
         table.add_column(
             column,
             justify="right" if column in NUMERIC else "left",
-            no_wrap=column not in FOLDING,
+            no_wrap=column not in FOLDING and not column.startswith("("),
             overflow="fold",
         )
     return table

@@ -24,7 +24,11 @@ class Submission:
 
 
 def is_submission(text: str) -> bool:
-    """Tell whether a name given to `--against` means files, not a library."""
+    """Tell whether a name given to `--against` means files; a library's name means the library."""
+    from cnncli.implementations.table import IMPLEMENTATIONS
+
+    if text in IMPLEMENTATIONS:
+        return False
     return text.endswith(SUFFIXES) or any(c in text for c in "/*?[" + os.sep) or Path(text).is_dir()
 
 

@@ -1,5 +1,7 @@
 """Hostile and broken submissions: each costs its own row, and nothing else."""
 
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import json

@@ -1,0 +1,88 @@
+"""Verdicts on one function's results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnncli.cases.assertions import Tolerance
+from cnncli.cases.calls import parse_calls
+from cnncli.cases.node import from_data
+from cnncli.checks.check import Check
+from cnncli.checks.usercode import Right, headline, judge_outcome
+from cnncli.implementations.usercode.isolate import Outcome, Returned
+from cnncli.layers.base import Request
+from cnncli.layers.table import LAYERS
+
+POOL = LAYERS["pool"]
+
+
+def judge(x: Any, theirs: Any, name: str = "dx") -> Check:
+    """Judge one tensor of a max pooling, kernel 2, stride 1."""
+    params = POOL.Params(kernel=2, stride=1)
+    request = Request(params=params, given={}, tensors={}, shapes={"x": x.shape})
+    plan = POOL.plan(request)
+    tensors = {"x": x, "dy": np.random.default_rng(0).normal(size=plan.upstream)}
+    tensors |= POOL.forward(plan, tensors) | POOL.backward(plan, tensors)
+    got = theirs(tensors) if callable(theirs) else theirs
+    (check,) = judge_outcome(
+        "a.py",
+        POOL,
+        parse_calls(from_data({name: "f(x)"}, "here"), POOL),
+        Outcome(returned={name: Returned(array=got, shape=got.shape)}),
+        {name: Right(plan=plan, tensors=tensors, array=tensors[name])},
+        Tolerance(),
+    )
+    return check
+
+
+X = np.random.default_rng(1).normal(size=(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_small_tensors_are_no_excuse(scale: float) -> None:
+    assert judge(X * scale, lambda t: t["y"] * (1 + 1e-12), "y").verdict == "pass"
+    assert judge(X * scale, lambda t: t["y"] * (1 + 1e-5), "y").verdict == "fail"
+    assert judge(X * scale, lambda t: t["y"] * 0, "y").verdict == "fail"
+
+
+def test_a_nan_never_passes() -> None:
+    spoilt = lambda t: np.where(t["y"] == t["y"].max(), np.nan, t["y"])  # noqa: E731
+    assert judge(X, spoilt, "y").verdict == "fail"
+    assert judge(X, lambda t: t["y"] * np.nan, "y").verdict == "fail"
+
+
+def test_ties_only() -> None:
+    """A gradient that is wrong at ties, and one that is wrong elsewhere too."""
+    x = np.random.default_rng(2).integers(0, 3, size=(2, 3, 4, 5)).astype(float)
+
+    def last_wins(t: Any) -> Any:
+        dx = np.zeros_like(t["x"])
+        for n, c, i, j in np.ndindex(t["dy"].shape):
+            window = t["x"][n, c, i : i + 2, j : j + 2]
+            k, m = np.argwhere(window == window.max())[-1]
+            dx[n, c, i + k, j + m] += t["dy"][n, c, i, j]
+        return dx
+
+    assert judge(x, last_wins).reason == "wrong at ties only"
+    untied = X.copy()
+    assert judge(untied, last_wins).verdict == "pass"
+    assert judge(x, lambda t: last_wins(t) * 2).reason == "wrong values"
+
+
+def test_whole_numbers_that_cut_are_told() -> None:
+    check = judge(X * 9, lambda t: t["y"].astype(np.int64), "y")
+    assert check.reason == "wrong values"
+    assert "whole number" in headline(check)
+
+
+def test_shapes_never_broadcast() -> None:
+    check = judge(X, lambda t: t["y"][:1, :, :, :], "y")
+    assert check.reason == "wrong shape"
+
+
+def test_float32_results_are_judged_by_its_precision() -> None:
+    assert judge(X, lambda t: t["y"].astype(np.float32), "y").verdict == "pass"
+    assert judge(X, lambda t: (t["y"] * (1 + 1e-3)).astype(np.float32), "y").verdict == "fail"

@@ -1,0 +1,127 @@
+"""Grades as files: each held against the format that its readers expect."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from cnncli.cli.app import main
+from cnncli.report.gradefiles import csv_text, junit_text
+from cnncli.runs.grades import row_of
+
+ROOT = Path(__file__).parents[2]
+HOMEWORK = str(ROOT / "configs/homework-notebook.yaml")
+
+
+def record(name: str, **more: Any) -> dict[str, Any]:
+    base = {"name": "case", "implementation": name, "function": "f", "points": 3.0, "earned": 0.0}
+    failed = {"check": "against", "tensor": "y", "verdict": "fail", "note": "why"}
+    base |= {"status": "failed", "seconds": 0.5, "reason": "exception", "cause": "why"}
+    return base | {"checks": [failed], "notes": [], "shrunk": []} | more
+
+
+def test_csv_has_a_row_a_submission_and_no_formula() -> None:
+    right = record("b.py", status="passed", earned=3.0, checks=[])
+    del right["reason"], right["cause"]
+    rows = [row_of([record("=cmd()|'x'.py", cause='a "quoted", cause')]), row_of([right])]
+    table = list(csv.reader(io.StringIO(csv_text(rows))))
+    assert table == [
+        ["submission", "points", "possible", "f", "f verdict", "f cause"],
+        ["'=cmd()|'x'.py", "0.0", "3.0", "0.0", "exception", 'a "quoted", cause'],
+        ["b.py", "3.0", "3.0", "3.0", "right", ""],
+    ]
+
+
+def test_junit_holds_any_text() -> None:
+    root = ElementTree.fromstring(
+        junit_text([row_of([record("a\x00<b>.py", cause="\x1b[0m & \ud800")])])
+    )
+    (suite,) = root
+    assert root.tag == "testsuites"
+    assert suite.tag == "testsuite"
+    assert {"name", "tests", "failures", "errors", "skipped", "time"} <= set(suite.attrib)
+    assert suite.get("tests") == suite.get("failures") == "1"
+    (case,) = suite
+    assert {"name", "classname", "time"} == set(case.attrib)
+    (failure,) = case
+    assert failure.tag == "failure"
+    assert failure.get("type") == "exception"
+
+
+def test_files_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gradescope: https://gradescope-autograders.readthedocs.io/en/latest/specs/#output-format."""
+    files = {name: tmp_path / name for name in ("csv", "junit", "gradescope")}
+    flags = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    notebook = str(ROOT / "samples/submissions/filiz.ipynb")
+    assert main(["run", HOMEWORK, "--against", notebook, *flags]) == 1
+    text = capsys.readouterr().out
+    assert "19 of 26 points" in text
+    data = json.loads(files["gradescope"].read_text())
+    known = {
+        "score",
+        "execution_time",
+        "output",
+        "output_format",
+        "visibility",
+        "stdout_visibility",
+    }
+    assert set(data) <= known | {"tests", "extra_data", "leaderboard", "test_output_format"}
+    assert isinstance(data["execution_time"], int)
+    assert len(data["tests"]) == 14
+    for test in data["tests"]:
+        assert set(test) <= {
+            *("score", "max_score", "status", "name", "name_format", "number", "output"),
+            *("output_format", "tags", "visibility", "extra_data"),
+        }
+        assert test["status"] in ("passed", "failed")
+        assert test["visibility"] in ("hidden", "after_due_date", "after_published", "visible")
+        assert test["output_format"] in ("text", "html", "simple_format", "md", "ansi")
+        assert 0 <= test["score"] <= test["max_score"]
+        assert test["score"] == (test["max_score"] if test["status"] == "passed" else 0)
+    assert data["score"] == sum(test["score"] for test in data["tests"]) == 19
+    suites = ElementTree.parse(files["junit"]).getroot()
+    assert len(suites.findall("testsuite/testcase")) == 14
+    assert len(suites.findall("testsuite/testcase/failure")) == 3
+    (row,) = csv.DictReader(io.StringIO(files["csv"].read_text()))
+    assert row["points"] == "19.0"
+    assert row["convolution2D_backward_input verdict"] == "wrong values"
+
+
+def test_shrinking_finds_the_smallest_geometry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.py"
+    right = (ROOT / "samples/submissions/ana.py").read_text()
+    path.write_text(right.replace("] += part", "] = part"))
+    config = f"{HOMEWORK}::conv-input-gradient/overlap"
+    assert main(["run", config, "--against", str(path), "--shrink"]) == 1
+    text = capsys.readouterr().out
+    assert "smallest geometry found: x 1x1x" in text
+    (told,) = [line.strip() for line in text.splitlines() if line.strip().startswith("cnncli conv")]
+    (element,) = [line for line in text.splitlines() if ", should be " in line]
+    import shlex
+
+    assert main(shlex.split(told)[1:]) == 1  # the command that it prints shows the same
+    again = capsys.readouterr().out
+    assert "written over each other" in again
+    assert element.split()[0].strip() in again
+
+
+def test_flags_that_do_not_fit_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(ROOT / "samples/submissions")
+    assert main(["run", HOMEWORK, "--shrink"]) == 2
+    assert main(["run", HOMEWORK, "--csv", str(tmp_path / "c")]) == 2
+    assert main(["run", HOMEWORK, "--against", folder, "--against", "torch"]) == 2
+    assert main(["run", HOMEWORK, "--against", folder, "--gradescope", "g"]) == 2
+    assert main(["run", HOMEWORK, "--against", folder, "--resume"]) == 2
+    assert main(["run", HOMEWORK, "--against", str(tmp_path)]) == 2
+    assert main(["conv", "--x", "ones:1x1x3x3", "--w", "ones:1x1x2x2", "--against", "a/b.py"]) == 2
+    capsys.readouterr()
