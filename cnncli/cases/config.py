@@ -54,7 +54,8 @@ class Entry:
         if self.file is None or (self.file == STDIN and self.error is not None):
             return ""
         if self.file == STDIN:
-            data = {"name": self.name} | {k: n.data() for k, n in self.entries.items()}
+            written = {key: node.data() for key, node in self.entries.items() if key != "name"}
+            data = {"name": self.name, **written}
             if self.skip_invalid:
                 data["skip_invalid"] = True
             text = json.dumps(data)

@@ -14,6 +14,7 @@ from cnncli.cli.flags import GroupedGroup
 from cnncli.cli.gradcheck import gradcheck_app
 from cnncli.cli.layer import add_layer_command
 from cnncli.cli.run import add_run_command
+from cnncli.cli.schema import add_schema_command
 from cnncli.errors import CnncliError
 from cnncli.layers.table import LAYERS
 
@@ -58,6 +59,7 @@ app.add_typer(
     rich_help_panel=PROVE,
 )
 add_run_command(app, MANY)
+add_schema_command(app, MANY)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cnncli.cases.config import Entries, Entry, find_configs, read_settings
 from cnncli.cli.call import take_run_options
-from cnncli.cli.status import BAD_INPUT, PASSED, exit_of
+from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
 from cnncli.errors import CnncliError, UsageError
 from cnncli.report.batch import HEADER, Tally, case_line, names_text, show_end
 from cnncli.report.junit import JUnitFile
@@ -234,7 +234,8 @@ def _run_all(selection: Selection, batch: Batch, output: Output, file: ResultsFi
     except KeyboardInterrupt:
         # What is done is written; the summary says how much that is.
         sinks.show_end()
-        raise
+        _say("error: interrupted")
+        return INTERRUPTED
     sinks.show_end()
     status = sinks.status()
     if status == PASSED and set(sinks.tally.counts) == {"skipped"} and not selection.is_shard:
