@@ -62,5 +62,5 @@ def records(text: str) -> list[dict[str, Any]]:
 
 def children(pid: int) -> list[int]:
     """Return the processes that a process started (Linux)."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
+    lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(word) for text in lists for word in text.split()]
