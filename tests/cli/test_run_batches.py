@@ -155,12 +155,13 @@ def _lines(path: Path) -> int:
 def test_killed_at_ten_moments_and_resumed_it_ends_as_if_undisturbed(
     folder: Path, jobs: int
 ) -> None:
-    config = GRID.replace("seed: [1, 2, 3, 4]", f"seed: {list(range(40))}")
-    (folder / "grid.yaml").write_text(config)
+    # Cases of some milliseconds, so that the run cannot end between a look and the kill.
+    config = GRID.replace("seed: [1, 2, 3, 4]", f"seed: {list(range(80))}")
+    (folder / "grid.yaml").write_text(config.replace("2x3x9x8", "4x3x48x40"))
     whole = cnn("run", "grid.yaml", "--results", "whole.jsonl", "--quiet", cwd=folder)
     assert whole.returncode == 2
     expected = timeless((folder / "whole.jsonl").read_text())
-    assert len(expected) == 365
+    assert len(expected) == 725
     flags = ("--results", "r.jsonl", "--resume", "--quiet", "--jobs", jobs)
     moments = random.Random(20 + jobs)
     for _ in range(10):
@@ -332,3 +333,46 @@ def test_all_skipped_is_not_well(folder: Path) -> None:
     done = cnn("run", "grid.yaml", "--match", "impossible", cwd=folder)
     assert done.returncode == 2
     assert "all 2 cases were skipped, so nothing was run" in done.stderr
+
+
+def test_skipping_hides_no_mistake(folder: Path) -> None:
+    (folder / "c.yaml").write_text("""
+defaults: {layer: conv, tensors: {x: "normal:2x3x9x8", w: "normal:4x3x3x2"}, skip_invalid: true}
+cases:
+  - {name: window, params: {dilation: 9}}
+  - {name: refused, params: {output_padding: 1}}
+  - {name: channels, tensors: {w: "normal:4x2x3x2"}}
+  - {name: key, params: {strid: 1}}
+  - {name: value, params: {stride: x}}
+  - {name: file, tensors: {x: not-there.npy}}
+  - {name: bias, expect: {db: {sum: 0}}}
+  - {name: memory, tensors: {x: "normal:1000x3x1000x1000"}}
+""")
+    done = cnn("run", "c.yaml", "--json", "--max-memory", "1G", cwd=folder)
+    found = {r["name"]: r["status"] for r in records(done.stdout)}
+    impossible = dict.fromkeys(("window", "refused", "channels"), "skipped")
+    mistakes = dict.fromkeys(("key", "value", "file", "bias", "memory"), "invalid")
+    assert found == impossible | mistakes
+    assert done.returncode == 2
+    listed = cnn("run", "c.yaml", "--list", "--max-memory", "1G", cwd=folder)
+    assert "0 cases would run, 3 would be skipped" in listed.stdout
+    assert listed.stderr.count("error: c.yaml:") == 5
+    assert listed.returncode == 2
+
+
+def test_list_shows_shapes_arithmetic_and_memory_and_runs_nothing(folder: Path) -> None:
+    done = cnn("run", "slow.yaml", "grid.yaml", "--list", "--json", cwd=folder)
+    found = {r["name"]: r for r in records(done.stdout)}
+    slow = found["slow"]
+    assert slow["shapes"] == {
+        "x": [8, 64, 96, 96],
+        "w": [128, 64, 7, 7],
+        "y": [8, 128, 90, 90],
+    }
+    # A product and a sum for every output and every element of a filter.
+    assert slow["operations"] == 2 * (8 * 128 * 90 * 90) * (64 * 7 * 7)
+    assert slow["bytes"] > 8 * (8 * 64 * 96 * 96 + 8 * 128 * 90 * 90)
+    # Forward, and as much for each of dx and dw.
+    assert found["grid/stride=1,padding=0,seed=1"]["operations"] == 3 * 2 * (2 * 4 * 7 * 7) * 18
+    assert "grid.yaml:7:34: x: not-there.npy: there is no such file" in done.stderr
+    assert done.returncode == 2

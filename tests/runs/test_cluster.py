@@ -93,7 +93,8 @@ def test_a_worker_killed_in_mid_run_loses_nothing(
     assert len(expected) == 182
     flags = ("--scheduler", cluster.address, "--results", "there.jsonl", "--quiet")
     running = start("run", "c.yaml", *flags, cwd=tmp_path)
-    request.addfinalizer(lambda: (running.kill(), running.communicate()))
+    request.addfinalizer(running.communicate)
+    request.addfinalizer(running.kill)
     deadline = time.monotonic() + 120
     while _text(tmp_path / "there.jsonl").count("\n") < 10:
         assert running.poll() is None, running.communicate()
