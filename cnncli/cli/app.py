@@ -65,6 +65,12 @@ def _add_run(app: typer.Typer) -> None:
     add_run_command(app, MANY)
 
 
+def _add_schema(app: typer.Typer) -> None:
+    from cnncli.cli.schema import add_schema_command
+
+    add_schema_command(app, MANY)
+
+
 def _add_bench(app: typer.Typer) -> None:
     from cnncli.cli.bench import add_bench_command
 
@@ -91,6 +97,7 @@ _COMMANDS = (
     ("gradcheck", GRADCHECK_HELP, PROVE, _add_gradcheck),
     ("compare", "Describe an array, or judge one by another.", LOOK, _add_compare),
     ("run", "Run the cases of config files and folders.", MANY, _add_run),
+    ("schema", "Print the JSON Schema of a config file, for editors.", MANY, _add_schema),
     (
         "bench",
         "Time layers against the machine's limit and other libraries.",

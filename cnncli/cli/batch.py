@@ -1,150 +1,335 @@
-"""What `run` was asked: which cases, and where their results go."""
+"""What `run` was asked: which cases, how they are run, and where their results go."""
 
 from __future__ import annotations
 
-import contextlib
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
+from itertools import islice
+from typing import Any
 
-from cnncli.cases.case import read_layer
-from cnncli.cases.config import Entry, find_configs, read_entries
-from cnncli.cases.flags import expectations_from
-from cnncli.cases.node import Node, from_data
-from cnncli.cli.status import BAD_INPUT, PASSED, exit_status
+from cnncli.cases.config import Entries, Entry, find_configs, read_settings
+from cnncli.cli.call import take_run_options
+from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
 from cnncli.errors import CnncliError, UsageError
-from cnncli.runs.many import run_entries
+from cnncli.report.batch import HEADER, Tally, case_line, names_text, show_end
+from cnncli.report.batchprogress import Progress
+from cnncli.report.junit import JUnitFile
+from cnncli.runs.many import Batch
 from cnncli.runs.one import RunOptions
-from cnncli.runs.record import record_text
-from cnncli.runs.result import Result
-from cnncli.runs.split import by_implementation
+from cnncli.runs.outcome import WELL, Outcome
+from cnncli.runs.resume import ResultsFile, results_file
+from cnncli.runs.shards import Shard, parse_shard
+from cnncli.runs.task import Job
+from cnncli.runs.workers import ONE_THREAD
+
+RESULT_FLAGS = ("max_memory", "expect", "gradcheck", "against", "timeout")
+"""The flags, beside --set, that a result depends on, so that its reproduce line repeats them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchOutput:
+class Output:
     """Where the results of a batch go."""
 
     json: bool
     quiet: bool
-    values: bool
     results: str | None
-    save: str | None
-    expect: str | None
-    against: list[str] | None = None
+    resume: bool
+    junit: str | None
+
+    @classmethod
+    def take(cls, values: dict[str, Any]) -> Output:
+        """Return what the flags say; raise UsageError where two of them collide."""
+        output = cls(
+            json=bool(values["json"]),
+            quiet=bool(values["quiet"]),
+            results=values["results"],
+            resume=bool(values["resume"]),
+            junit=values["junit"],
+        )
+        if output.json and output.quiet:
+            raise UsageError("--json prints, --quiet forbids it")
+        return output
 
 
-def select(paths: list[str], match: str | None) -> list[Entry]:
-    """Return the cases of the paths whose name holds `match`; raise UsageError where none does."""
-    entries = [entry for path in find_configs(paths) for entry in read_entries(path)]
-    chosen = [entry for entry in entries if match is None or match in entry.name or entry.error]
-    if match is not None and not any(match in entry.name for entry in entries):
-        names = ", ".join(entry.name for entry in entries[:10])
-        raise UsageError(f"no case's name holds {match!r}; there are {names}", "--match")
-    return chosen
+class Selection:
+    """The cases that paths, `--match` and `--shard` choose, made anew at each iteration."""
+
+    def __init__(self, paths: list[str], match: str | None, shard: Shard) -> None:
+        """Read the files; raise UsageError where no case's name holds `match`."""
+        self._configs = [Entries(path) for path in find_configs(paths)]
+        self._match = match
+        total = sum(1 for _ in self._whole())
+        if match is not None and not any(match in entry.name for entry in self._whole()):
+            names = [e.name for e in islice((e for c in self._configs for e in c), 11)]
+            text = names_text(names) if len(names) <= 10 else f"{', '.join(names[:10])}, …"
+            raise UsageError(f"no case's name holds {match!r}; there are {text}", "--match")
+        self._first, self._end = shard.bounds(total)
+        self.is_shard = shard.count > 1
+
+    def _whole(self) -> Iterator[Entry]:
+        for entry in (entry for config in self._configs for entry in config):
+            if self._match is None or self._match in entry.name or entry.error is not None:
+                yield entry
+
+    def __iter__(self) -> Iterator[Entry]:
+        return islice(self._whole(), self._first, self._end)
+
+    def __len__(self) -> int:
+        return self._end - self._first
 
 
-def list_cases(entries: list[Entry], options: RunOptions) -> int:
+def select(values: dict[str, Any]) -> Selection:
+    """Return the cases that the flags choose."""
+    shard = Shard() if values["shard"] is None else parse_shard(values["shard"])
+    return Selection(values["paths"], values["match"], shard)
+
+
+def take_batch(values: dict[str, Any]) -> Batch:
+    """Return how the flags want cases run; raise UsageError."""
+    words: list[str] = []
+    for text in values["set"] or ():
+        words += ["--set", text]
+    for name in RESULT_FLAGS:
+        if values[name] is True:
+            words.append(f"--{name}")
+        elif isinstance(values[name], list):
+            for text in values[name]:
+                words += [f"--{name}", text]
+        elif values[name] not in (None, False):
+            words += [f"--{name.replace('_', '-')}", values[name]]
+    job = Job(
+        options=take_run_options(values, quiet=True),
+        settings=tuple(read_settings(values["set"] or ())),
+        expect=values["expect"],
+        gradcheck=bool(values["gradcheck"]),
+        against=tuple(values["against"] or ()),
+        save=values["save"],
+        values=bool(values["values"]),
+        keyed=values["results"] is not None,
+        flags=shlex.join(words),
+    )
+    if values["scheduler"] is not None and values["jobs"] is not None:
+        raise UsageError("the scheduler's own workers run the cases", "--jobs")
+    return Batch(
+        job=job,
+        jobs=_whole(values["jobs"], "--jobs", 1),
+        timeout=_seconds(values["timeout"]),
+        scheduler=values["scheduler"],
+        fail_fast=bool(values["fail_fast"]),
+    )
+
+
+def take_cases(values: dict[str, Any]) -> tuple[list[Entry], RunOptions]:
+    """Return the cases that people's functions are to be judged on, `--set` among them."""
+    settings = tuple(read_settings(values["set"] or ()))
+    entries = [
+        entry if entry.error is not None else entry.with_settings(settings)
+        for entry in select(values)
+    ]
+    return entries, take_run_options(values, quiet=True)
+
+
+def _whole(text: str | None, flag: str, default: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text[:9]) >= 1 and len(text) <= 4):
+        raise UsageError(f"must be a whole number from 1 to 9999, not {text!r}", flag)
+    return int(text)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise UsageError(f"must be a number of seconds above 0, not {text!r}", "--timeout")
+    return seconds
+
+
+def list_cases(selection: Selection, job: Job, *, json: bool) -> int:
     """Print what would run and, on standard error, every error; return the exit status."""
-    from cnncli.report.console import make_console
-    from cnncli.report.tables import show_plans
+    from cnncli.report.listing import HEADER, plan_line, plan_record
+    from cnncli.runs.arithmetic import operations
     from cnncli.runs.one import plan_case
 
-    plans, status = [], PASSED
-    for entry in entries:
+    status, planned, skipped = PASSED, 0, 0
+    if not json:
+        print(HEADER)
+    for entry in selection:
+        label = f"{entry.file}::{entry.name}" if entry.file else entry.name
         try:
-            plans.append((entry.file, entry.name, plan_case(entry.build(), options)))
+            case = job.build(entry)
+            plan = plan_case(case, job.options)
         except CnncliError as error:
+            if entry.skip_invalid and entry.error is None and job.impossible(entry):
+                skipped += 1
+                print(f"skipped: {label}: {error.message}", file=sys.stderr)
+                continue
             print(f"error: {error.at(entry.where)}", file=sys.stderr)
             status = BAD_INPUT
-    show_plans(make_console(), plans)
+            continue
+        planned += 1
+        counted = operations(plan.plan, backward=case.wants_backward)
+        if json:
+            print(plan_record(entry.name, entry.file, plan, counted))
+        else:
+            print(plan_line(label, plan, counted))
+    if not json:
+        more = f", {skipped} would be skipped" if skipped else ""
+        print(f"{planned} case{'s' if planned != 1 else ''} would run{more}")
     return status
 
 
-def run_batch(
-    entries: list[Entry], options: RunOptions, output: BatchOutput, *, fail_fast: bool
-) -> int:
+def run_batch(selection: Selection, batch: Batch, output: Output) -> int:
     """Run the cases, write what was asked for as each ends, and return the exit status."""
-    if output.json and output.quiet:
-        raise UsageError("--json prints, --quiet forbids it")
-    if output.save is not None:
-        _refuse_shared_folders(entries)
-    results: list[Result] = []
-    with _results_file(output.results) as stream:
-        for result in run_entries(
-            entries, options, fail_fast=fail_fast, prepare=_preparing(output)
-        ):
-            for part in by_implementation(result):
-                _deliver_one(part, output, stream)
-                results.append(part)
-    if not output.json and not output.quiet:
+    if batch.job.save is not None:
+        _refuse_shared_folders(selection)
+    # Read when NumPy loads its BLAS, which is not yet; workers have it from the start.
+    os.environ.update(ONE_THREAD)
+    with results_file(output.results, resume=output.resume) as file:
+        if file is not None and output.resume:
+            _resume(file, selection, batch)
+        kept = {} if file is None else file.kept
+        if len(selection) == 1 and not kept and _is_simple(batch):
+            return _run_alone(next(iter(selection)), batch, output, file)
+        return _run_all(selection, batch, output, file)
+
+
+def _is_simple(batch: Batch) -> bool:
+    """Tell whether nothing asks for a process besides this one."""
+    return batch.jobs == 1 and batch.timeout is None and batch.scheduler is None
+
+
+def _resume(file: ResultsFile, selection: Selection, batch: Batch) -> None:
+    from cnncli.runs.keys import case_key
+
+    file.keep(selection, lambda entry: case_key(batch.job, entry))
+    for note in file.notes:
+        print(f"{file.path}: {note}", file=sys.stderr)
+    missing = [e.name for e in selection if _label(e) not in file.kept]
+    text = f"{file.path}: {len(selection) - len(missing)} of {len(selection)} cases are there"
+    if missing:
+        text += f"; {len(missing)} to run: {names_text(missing)}"
+    print(text, file=sys.stderr)
+
+
+def _label(entry: Entry) -> str:
+    return f"{entry.file}::{entry.name}" if entry.file else entry.name
+
+
+def _run_alone(entry: Entry, batch: Batch, output: Output, file: ResultsFile | None) -> int:
+    """Run one case in this process, which saves starting another, and show it whole."""
+    results = batch.job.results(entry)
+    outcomes = batch.job.outcomes(entry, results)
+    sinks = _Sinks(output, file, total=1, shows_lines=not results[0].tensors)
+    with sinks:
+        sinks.take(outcomes, kept=False)
+    if results[0].tensors and not output.json and not output.quiet:
         from cnncli.report.console import make_console
-        from cnncli.report.tables import show_result, show_results
+        from cnncli.report.tables import show_result
 
-        if len(results) == 1 and results[0].tensors:
-            show_result(make_console(), results[0], "auto")
-        else:
-            show_results(make_console(), results)
-    return exit_status(results)
+        for result in results:
+            show_result(make_console(), result, "auto")
+    return sinks.status()
 
 
-def _refuse_shared_folders(entries: list[Entry]) -> None:
+def _run_all(selection: Selection, batch: Batch, output: Output, file: ResultsFile | None) -> int:
+    kept = {} if file is None else file.kept
+    sinks = _Sinks(output, file, total=len(selection) - len(kept), shows_lines=True)
+    try:
+        with sinks:
+            for outcomes, is_kept in batch.run(selection, lambda entry: kept.get(_label(entry))):
+                sinks.take(outcomes, kept=is_kept)
+    except KeyboardInterrupt:
+        # What is done is written; the summary says how much that is.
+        sinks.show_end()
+        _say("error: interrupted")
+        return INTERRUPTED
+    sinks.show_end()
+    status = sinks.status()
+    if status == PASSED and set(sinks.tally.counts) == {"skipped"} and not selection.is_shard:
+        raise UsageError(f"all {sinks.tally.total} cases were skipped, so nothing was run")
+    return status
+
+
+class _Sinks:
+    """All that a result is written to, in the order of the cases."""
+
+    def __init__(
+        self, output: Output, file: ResultsFile | None, *, total: int, shows_lines: bool
+    ) -> None:
+        self.tally = Tally()
+        self._output = output
+        self._file = file
+        self._junit = None if output.junit is None else JUnitFile(output.junit)
+        self._progress = Progress(total)
+        self._shows_lines = shows_lines and not output.json and not output.quiet
+        self._is_live = sys.stdout.isatty()
+
+    def __enter__(self) -> None:
+        if self._shows_lines:
+            print(HEADER)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._progress.clear()
+        if self._junit is not None and (error is None or isinstance(error, KeyboardInterrupt)):
+            self._junit.close()
+
+    def take(self, outcomes: list[Outcome], *, kept: bool) -> None:
+        """Write what one case gave; what is `kept` stands in the results file already."""
+        if self._file is not None and not kept:
+            self._file.add(outcomes)
+        for outcome in outcomes:
+            self.tally.add(outcome, kept=kept)
+            if self._junit is not None:
+                self._junit.add(outcome)
+            if not kept:
+                self._print(outcome)
+        if not kept:
+            self._progress.step(failed=any(o.status not in WELL for o in outcomes))
+
+    def _print(self, outcome: Outcome) -> None:
+        if outcome.error is not None and outcome.status != "skipped":
+            self._progress.clear()
+            _say(f"error: {outcome.error}")
+        if self._output.json or self._shows_lines:
+            if self._is_live:
+                self._progress.clear()
+            text = outcome.text if self._output.json else case_line(outcome)
+            # A terminal is for eyes, a pipe may wait for each line.
+            print(text, flush=True)
+
+    def show_end(self) -> None:
+        """Print the failures and the counts, where text is wanted."""
+        from cnncli.report.console import make_console
+
+        if not self._output.json and not self._output.quiet:
+            show_end(make_console(), self.tally)
+
+    def status(self) -> int:
+        """Return the exit status; nothing selected at all is bad usage, an empty shard is not."""
+        return exit_of(self.tally.counts)
+
+
+def _say(text: str) -> None:
+    encoding = sys.stderr.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+
+
+def _refuse_shared_folders(selection: Selection) -> None:
     """Raise UsageError where cases of two files have one name, and so one folder under --save."""
-    seen: dict[str, Entry] = {}
-    for entry in entries:
-        first = seen.setdefault(entry.name, entry)
-        if first is not entry and entry.error is None:
+    seen: dict[str, str] = {}
+    for entry in selection:
+        first = seen.setdefault(entry.name, entry.where)
+        if first != entry.where and entry.error is None:
             raise UsageError(
-                f"{entry.name!r} names a case of {first.where} and one of {entry.where}, "
+                f"{entry.name!r} names a case of {first} and one of {entry.where}, "
                 "which would share a folder; give one another name",
                 "--save",
             )
-
-
-def _deliver_one(result: Result, output: BatchOutput, stream: TextIO | None) -> None:
-    if result.error is not None:
-        word = "note" if result.status == "skipped" else "error"
-        print(f"{word}: {result.error}", file=sys.stderr)
-    if output.save is not None and result.tensors:
-        from cnncli.runs.files import save_result
-
-        save_result(result, Path(output.save) / result.name)
-    if stream is not None:
-        stream.write(record_text(result, values=output.values) + "\n")
-        stream.flush()
-    if output.json:
-        print(record_text(result, values=output.values), flush=True)
-
-
-@contextlib.contextmanager
-def _results_file(name: str | None) -> Iterator[TextIO | None]:
-    if name is None:
-        yield None
-        return
-    try:
-        handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except FileExistsError:
-        raise UsageError(f"{name} is there already; give another name", "--results") from None
-    except OSError as error:
-        raise UsageError(f"{name} cannot be written: {error.strerror}", "--results") from None
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        yield stream
-
-
-def _preparing(output: BatchOutput) -> Callable[[Entry], Entry] | None:
-    """Return what adds to a case that its tensors equal those in DIR/CASE, and who judges it."""
-    if output.expect is None and not output.against:
-        return None
-
-    def prepare(entry: Entry) -> Entry:
-        if output.expect is not None:
-            layer = read_layer(entry.entries, entry.where)
-            expected = expectations_from([str(Path(output.expect) / entry.name)], layer)
-            entry = entry.with_flags({"expect": Node(expected, "--expect")})
-        if output.against:
-            entry = entry.with_flags({"against": from_data(output.against, "--against")})
-        return entry
-
-    return prepare

@@ -8,11 +8,15 @@ import typer
 
 from cnncli.cli.completion import complete_config, when_asked
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
-from cnncli.cli.layerflags import COMPUTATION, OUTPUT, against_flag, memory_flag
+from cnncli.cli.layerflags import OUTPUT, against_flag, memory_flag
 from cnncli.cli.submissions import run_submissions, submission_flags, takes_submissions
-from cnncli.cli.threads import threads_flag
 
 SELECTION = "Selection"
+RUNNING = "Running"
+NOT_WITH_LIST = (
+    *("jobs", "timeout", "scheduler", "fail_fast", "results", "resume", "junit", "save", "values"),
+    "quiet",
+)
 
 
 def run_flags() -> list[Flag]:
@@ -21,10 +25,30 @@ def run_flags() -> list[Flag]:
         text_flag("match", "Run the cases whose name holds TEXT.", SELECTION, "TEXT"),
         switch_flag("list", "Show what would run, and all errors; run nothing.", SELECTION),
         switch_flag("fail_fast", "Stop after the first case that is not well.", SELECTION),
+        text_flag("shard", "Run the K-th of N parts of the cases.", SELECTION, "K/N"),
+        text_flag(
+            "set",
+            "Set a value in every case, such as params.stride=2; repeatable.",
+            SELECTION,
+            "KEY=VALUE",
+            many=True,
+        ),
+        switch_flag("gradcheck", "Check the gradients of every case.", SELECTION),
         against_flag(),
+        text_flag("jobs", "Processes to run cases in. [default: 1]", RUNNING, "N"),
+        text_flag(
+            "timeout", "End a case that takes longer; the others run on.", RUNNING, "SECONDS"
+        ),
+        text_flag(
+            "scheduler",
+            "Run the cases on a Dask cluster, such as tcp://host:8786 (needs cnncli[dask]).",
+            RUNNING,
+            "ADDRESS",
+        ),
         memory_flag(),
-        threads_flag(COMPUTATION),
         text_flag("results", "Write a line of JSON a case, as each ends.", OUTPUT, "FILE.jsonl"),
+        switch_flag("resume", "Skip the cases that --results holds already.", OUTPUT),
+        text_flag("junit", "Write JUnit XML, for CI servers.", OUTPUT, "FILE.xml"),
         text_flag(
             "save", "Write every tensor as DIR/CASE/NAME.npy, and result.json.", OUTPUT, "DIR"
         ),
@@ -63,22 +87,19 @@ def _with_first(command: Any, name: str, annotation: Any) -> Any:
 
 
 def _run(values: dict[str, Any]) -> None:
-    from cnncli.cli.batch import BatchOutput, list_cases, run_batch, select
-    from cnncli.cli.call import take_run_options
+    from cnncli.cli.batch import Output, list_cases, run_batch, select, take_batch, take_cases
+    from cnncli.errors import UsageError
 
-    options = take_run_options(values)
-    entries = select(values["paths"], values["match"])
     if values["list"]:
-        raise typer.Exit(list_cases(entries, options))
+        for name in NOT_WITH_LIST:
+            if values[name] not in (None, False):
+                raise UsageError(
+                    "does not apply to --list, which runs nothing", f"--{name.replace('_', '-')}"
+                )
     if takes_submissions(values):
-        raise typer.Exit(run_submissions(entries, options, values))
-    output = BatchOutput(
-        json=bool(values["json"]),
-        quiet=bool(values["quiet"]),
-        values=bool(values["values"]),
-        results=values["results"],
-        save=values["save"],
-        expect=values["expect"],
-        against=values["against"],
-    )
-    raise typer.Exit(run_batch(entries, options, output, fail_fast=bool(values["fail_fast"])))
+        raise typer.Exit(run_submissions(*take_cases(values), values))
+    output, batch = Output.take(values), take_batch(values)
+    selection = select(values)
+    if values["list"]:
+        raise typer.Exit(list_cases(selection, batch.job, json=output.json))
+    raise typer.Exit(run_batch(selection, batch, output))

@@ -26,3 +26,8 @@ STATUSES = {
 def exit_status(results: Iterable[Result]) -> int:
     """Return the highest status that any of the results asks for."""
     return max((STATUSES[result.status] for result in results), default=BAD_INPUT)
+
+
+def exit_of(statuses: Iterable[str]) -> int:
+    """Return the highest status that any of the texts asks for; of none, that all is well."""
+    return max((STATUSES[status] for status in statuses), default=PASSED)

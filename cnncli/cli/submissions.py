@@ -21,22 +21,18 @@ if TYPE_CHECKING:
     from cnncli.runs.submissions import Prepared
 
 GROUP = "Submissions (with --against FILE.py, FILE.ipynb, a folder or a glob of them)"
-OWN = ("jobs", "timeout", "resume", "shrink", "csv", "junit", "gradescope")
-NOT_HERE = ("save", "expect", "fail_fast", "values")
+OWN = ("run_all", "shrink", "csv", "gradescope")
+NOT_HERE = ("save", "expect", "fail_fast", "values", "list", "scheduler", "gradcheck")
 
 
 def submission_flags() -> list[Flag]:
     """Return the flags of `run` that are about people's own functions."""
     return [
-        text_flag("jobs", "Judge N submissions at a time. [default: 1]", GROUP, "N"),
-        text_flag("timeout", "Seconds that a case may take. [default: 10]", GROUP, "SECONDS"),
-        switch_flag("resume", "Keep what --results already holds.", GROUP),
         switch_flag(
             "run_all", "Carry out all of people's files, not their definitions alone.", GROUP
         ),
         switch_flag("shrink", "Find the smallest geometry that shows each fault.", GROUP),
         text_flag("csv", "Write a row a submission.", GROUP, "FILE"),
-        text_flag("junit", "Write JUnit XML: a suite a submission.", GROUP, "FILE"),
         text_flag("gradescope", "Write Gradescope's results.json (one submission).", GROUP, "FILE"),
     ]
 
