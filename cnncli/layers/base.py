@@ -81,6 +81,10 @@ class Request:
         """Return the error `name: message` at the place where that parameter was written."""
         return GeometryError(f"{name} {message}", self.given.get(name))
 
+    def has(self, name: str) -> bool:
+        """Tell whether tensor `name` is given, its shape known or not."""
+        return name in self.tensors or name in self.shapes
+
     def misfit(self, name: str, message: str) -> GeometryError:
         """Return the error `message` at the place where tensor `name` was written."""
         return GeometryError(message, self.tensors.get(name))

@@ -73,7 +73,7 @@ class BatchNorm(Layer):
         inputs = {"x": x}
         for name in ("gamma", "beta"):
             inputs[name] = request.agree(name, channel, "one number a channel of x")
-        running = [name for name in _RUNNING if name in request.tensors]
+        running = [name for name in _RUNNING if request.has(name)]
         if len(running) == 1:
             (missing,) = set(_RUNNING) - set(running)
             raise request.misfit(

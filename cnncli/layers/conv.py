@@ -75,7 +75,7 @@ class Conv(Layer):
         filters, output, padding, resolved = judge(request, x, w, windows)
         y = (x[0], filters, *output)
         inputs = {"x": x, "w": w}
-        if "b" in request.tensors:
+        if request.has("b"):
             inputs["b"] = request.agree("b", (filters,), "one number a filter")
         request.agree("dy", y, "the shape of y")
         arguments = {**windows, "padding": padding, "groups": request.params.groups}
