@@ -20,7 +20,9 @@ def flag_name(key: str) -> str:
 def placed(values: Mapping[str, Any]) -> dict[str, Node]:
     """Return the values that were given (not None), each placed at its flag."""
     return {
-        key: from_data(value, flag_name(key)) for key, value in values.items() if value is not None
+        key: from_data(value, f"--no-{flag_name(key)[2:]}" if value is False else flag_name(key))
+        for key, value in values.items()
+        if value is not None
     }
 
 

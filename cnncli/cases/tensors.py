@@ -57,7 +57,10 @@ def open_ingredients(case: Case) -> Iterator[Ingredients]:
         for assertion in assertions
         if assertion.source is not None
     ]
-    refuse_shared_standard_input({**case.sources, **dict(references)})
+    named: dict[str, Source] = dict(case.sources)
+    for name, source in references:
+        named[f"{name} again" if name in named else name] = source
+    refuse_shared_standard_input(named)
     ingredients = Ingredients(case=case, shapes={})
     try:
         for name, source in case.sources.items():

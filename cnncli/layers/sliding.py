@@ -41,7 +41,10 @@ def output_spatial(
     dilation: Ints,
     ceil_mode: bool = False,
 ) -> Shape:
-    """Return the output's spatial shape; raise GeometryError where a window does not fit."""
+    """Return the output's spatial shape; raise GeometryError where a window does not fit.
+
+    With `ceil_mode` even the first window may overhang the end, by less than the stride (torch).
+    """
     from cnncli.kernels.windows import extent, output_size
 
     axes = SPATIAL_AXES[len(spatial)]
@@ -50,7 +53,7 @@ def output_spatial(
         axes, spatial, kernel, stride, padding, dilation, strict=True
     ):
         padded = size + before + after
-        if extent(k, d) > padded:
+        if extent(k, d) > padded + (s - 1 if ceil_mode else 0):
             dilated = f" (dilation {d}*({k}-1)+1)" if d > 1 else ""
             padded_text = f"{padded} ({before}+{size}+{after})" if before or after else f"{size}"
             raise GeometryError(

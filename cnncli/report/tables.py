@@ -225,12 +225,14 @@ def _show_values(console: Console, tensor: TensorResult, values: Values) -> None
 def _array_text(console: Console, array: NDArray[Any], *, whole: bool, full: bool) -> str:
     import numpy as np
 
+    full = full or not console.is_terminal
     return np.array2string(
         array,
         threshold=array.size if whole else 0,
         edgeitems=3,
         max_line_width=console.width if console.is_terminal else 100,
         precision=None if full else 6,
+        floatmode="unique" if full else "maxprec",
     )
 
 

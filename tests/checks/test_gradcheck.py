@@ -1,0 +1,236 @@
+"""The gradient check: right gradients pass, every planted fault fails, and it says where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnncli.cases.probes import PROBES
+from cnncli.layers.base import Layer, Plan, Tensors
+from cnncli.layers.table import LAYERS
+from tests.cli.invoke import call, complaint
+
+CONV = ("conv", "--x", "normal:2x2x4x5", "--w", "normal:3x2x3x2", "--b", "normal")
+TRANSPOSED = ("conv", "--transposed", "--x", "normal:2x2x3x4", "--w", "normal:2x3x3x2", "-s", "2")
+INFERENCE = ("--running-mean", "normal", "--running-var", "uniform:3,low=1,high=2")
+CALLS: dict[str, tuple[str, ...]] = {
+    "conv": (*CONV, "-s", "2,1", "-p", "1:0,0:1"),
+    "transposed": (*TRANSPOSED, "--b", "normal"),
+    "max pool": ("pool", "--x", "distinct:2x3x5x4", "-k", "3,2", "-s", "2,1"),
+    "average pool": ("pool", "--x", "normal:2x3x5x4", "-k", "3,2", "-s", "2,1", "--mode", "avg"),
+    "training": ("bn", "--x", "normal:3x3x2x4", "--gamma", "normal", "--beta", "normal"),
+    "inference": ("bn", "--x", "normal:3x3x2x4", "--gamma", "normal", *INFERENCE),
+    "constant pad": ("pad", "--x", "normal:2x3x4x5", "-p", "1:2,0:3"),
+    "crop": ("pad", "--x", "normal:2x3x4x5", "-p", "-1:2,0:-2"),
+    "reflect": ("pad", "--x", "normal:2x3x4x5", "-p", "1:2,0:3", "--mode", "reflect"),
+}
+GRADIENTS = {name: LAYERS[args[0]].gradient_names for name, args in CALLS.items()}
+EVERY = [(name, gradient) for name, names in GRADIENTS.items() for gradient in names]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def checks_of(*args: str) -> list[dict[str, Any]]:
+    result = call("gradcheck", *args, "--json").result
+    found = result["checks"]
+    assert isinstance(found, list)
+    return found
+
+
+Fault = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+
+
+def one_element(gradient: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    wrong = gradient.copy()
+    wrong.flat[wrong.size // 2] += 1e-3 * np.abs(gradient).max()
+    return wrong
+
+
+FAULTS: dict[str, Fault] = {
+    "doubled": lambda g: 2 * g,
+    "negated": lambda g: -g,
+    "a millionth and more": lambda g: g * (1 + 3e-6),
+    "one element": one_element,
+    "zero": np.zeros_like,
+    "not a number": lambda g: np.where(np.arange(g.size).reshape(g.shape) == 1, np.nan, g),
+    "infinite": lambda g: g / 0.0,
+    "reversed": lambda g: g.ravel()[::-1].reshape(g.shape).copy(),
+}
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, layer: str, gradient: str, fault: Fault) -> None:
+    original = type(LAYERS[layer]).backward
+
+    def wrong(self: Layer, plan: Plan, tensors: Tensors) -> Tensors:
+        gradients = original(self, plan, tensors)
+        with np.errstate(all="ignore"):
+            return gradients | {gradient: fault(gradients[gradient])}
+
+    monkeypatch.setattr(type(LAYERS[layer]), "backward", wrong)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_probes_pass(layer: str) -> None:
+    ended = call("gradcheck", layer, "--json")
+    assert ended.status == 0, ended.out
+    assert [r["name"] for r in ended.results] == [f"{layer}-{p.name}" for p in PROBES[layer]]
+    checked = {check["tensor"] for result in ended.results for check in result["checks"]}
+    assert checked == set(LAYERS[layer].gradient_names)
+    for result in ended.results:
+        assert {check["verdict"] for check in result["checks"]} == {"pass"}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_probes_are_uneven(layer: str) -> None:
+    for probe in PROBES[layer]:
+        sizes = probe.tensors["x"].split(":")[1].split(",")[0].split("x")
+        spatial = sizes[2:]
+        assert len(set(spatial)) == len(spatial) or probe.name == "volume"
+        assert int(sizes[1]) >= 2
+    assert {len(p.tensors["x"].split(",")[0].split("x")) - 2 for p in PROBES[layer]} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_right_gradients_pass(name: str) -> None:
+    checks = checks_of(*CALLS[name])
+    assert [check["tensor"] for check in checks] == list(GRADIENTS[name])
+    for check in checks:
+        assert check["verdict"] == "pass"
+        assert check["mismatched"] == 0
+        assert check["norm_rel_error"] < (1e-14 if check["step"] == 1 else 1e-8)
+        assert check["evaluations"] == 2 * check["elements"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name, gradient", EVERY)
+def test_a_planted_fault_fails(
+    name: str, gradient: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, CALLS[name][0], gradient, FAULTS[fault])
+    ended = call("gradcheck", *CALLS[name], "--json")
+    assert ended.status == 1
+    verdicts = {check["tensor"]: check["verdict"] for check in ended.result["checks"]}
+    assert verdicts.pop(gradient) == "fail"
+    assert set(verdicts.values()) <= {"pass"}
+
+
+@pytest.mark.parametrize("name, gradient", EVERY)
+def test_a_wrong_shape_fails(name: str, gradient: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch, CALLS[name][0], gradient, lambda g: g[:1])
+    (check,) = [c for c in checks_of(*CALLS[name]) if c["tensor"] == gradient]
+    assert (check["verdict"], check["note"]) == ("fail", "shapes differ")
+    assert check["got"][0] == 1
+    assert check["got"][1:] == check["expected"][1:]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_probes_find_a_fault_in_any_gradient(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for gradient in LAYERS[layer].gradient_names:
+        with monkeypatch.context() as patch:
+            plant(patch, layer, gradient, FAULTS["negated"])
+            ended = call("gradcheck", layer, "--wrt", gradient[1:], "--json")
+            assert ended.status == 1
+            for result in ended.results:
+                assert {check["verdict"] for check in result["checks"]} == {"fail"}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_gradients_of_others_are_judged(name: str) -> None:
+    gradient = GRADIENTS[name][-1]
+    call(*CALLS[name], "--backward", "--save", "s", "--quiet")
+    expect = ("--expect", f"{gradient}=s/{gradient}.npy")
+    ours, theirs = [c for c in checks_of(*CALLS[name], *expect) if c["tensor"] == gradient]
+    assert (ours["subject"], theirs["subject"]) == ("ours", "expected")
+    assert (ours["verdict"], theirs["verdict"]) == ("pass", "pass")
+    wrong = np.load(f"s/{gradient}.npy")
+    place = tuple(size - 1 for size in wrong.shape)
+    wrong[place] += 0.5
+    np.save(f"s/{gradient}.npy", wrong)
+    ended = call("gradcheck", *CALLS[name], *expect, "--json")
+    assert ended.status == 1
+    ours, theirs = [c for c in ended.result["checks"] if c["tensor"] == gradient]
+    assert (ours["verdict"], theirs["verdict"], theirs["mismatched"]) == ("pass", "fail", 1)
+    assert theirs["worst"]["index"] == list(place)
+    assert theirs["worst"]["analytic"] == wrong[place]
+    assert theirs["worst"]["numeric"] == pytest.approx(wrong[place] - 0.5)
+    np.save(f"s/{gradient}.npy", wrong.reshape(1, *wrong.shape))
+    assert call("gradcheck", *CALLS[name], *expect).status == 1
+
+
+def test_an_expected_gradient_is_judged_by_its_own_precision() -> None:
+    call(*CONV, "--backward", "--save", "s", "--quiet")
+    np.save("dw.npy", np.load("s/dw.npy").astype(np.float32))
+    assert [c["verdict"] for c in checks_of(*CONV, "--expect", "dw=dw.npy")].count("fail") == 0
+    (check,) = [c for c in checks_of(*CONV, "--expect", "dw=dw.npy") if c["subject"] == "expected"]
+    assert check["rtol"] == 1e-3
+
+
+def test_a_gradient_outside_wrt_is_compared_with_ours() -> None:
+    call(*CONV, "--backward", "--save", "s", "--quiet")
+    checks = checks_of(*CONV, "--wrt", "x", "--expect", "dw=s/dw.npy")
+    assert [(c["check"], c["tensor"]) for c in checks] == [("expect", "dw"), ("gradcheck", "dx")]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_tested_is_vacuous_and_fails(name: str) -> None:
+    ended = call("gradcheck", *CALLS[name], "--dy", "zeros", "--json")
+    assert ended.status == 1
+    assert {check["verdict"] for check in ended.result["checks"]} == {"vacuous"}
+
+
+def test_options() -> None:
+    dx, dw, db = checks_of(*CONV, "--elements", "5", "--step", "0.25")
+    assert [c["elements"] for c in (dx, dw, db)] == [5, 5, 3]
+    assert [c["step"] for c in (dx, dw, db)] == [0.25] * 3
+    assert [c["tensor"] for c in checks_of(*CONV, "--wrt", "b,x")] == ["dx", "db"]
+    assert [c["rtol"] for c in checks_of(*CONV, "--rtol", "0.5")] == [0.5] * 3
+    assert {c["atol"] for c in checks_of(*CONV, "--atol", "7")} == {7}
+
+
+def test_elements_are_the_same_for_a_seed() -> None:
+    first = [c["worst"] for c in checks_of(*CONV, "--elements", "3")]
+    assert first == [c["worst"] for c in checks_of(*CONV, "--elements", "3")]
+
+
+def test_some_elements_find_a_fault_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch, "conv", "dw", FAULTS["doubled"])
+    ended = call("gradcheck", *CONV, "--elements", "2", "--json")
+    assert [c["verdict"] for c in ended.result["checks"]] == ["pass", "fail", "pass"]
+
+
+def test_float32_has_a_looser_tolerance_and_still_finds_faults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checks = checks_of(*CONV, "--dtype", "float32")
+    assert {(c["verdict"], c["rtol"]) for c in checks} == {("pass", 1e-3)}
+    plant(monkeypatch, "conv", "dx", lambda g: g * 1.01)
+    assert call("gradcheck", *CONV, "--dtype", "float32").status == 1
+
+
+def test_a_crude_step_is_seen_where_y_is_curved() -> None:
+    fine, crude = (
+        checks_of(*CALLS["training"], "--wrt", "x", *flags) for flags in ((), ("--step", "0.3"))
+    )
+    assert (fine[0]["verdict"], crude[0]["verdict"]) == ("pass", "fail")
+
+
+def test_backward_fault_fails_run_with_gradcheck(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("c.yaml").write_text(
+        "layer: pad\nparams: {padding: 1}\ntensors: {x: 'normal:2x2x3x4'}\ngradcheck: true\n"
+    )
+    assert call("run", "c.yaml").status == 0
+    plant(monkeypatch, "pad", "dx", FAULTS["one element"])
+    ended = call("run", "c.yaml")
+    assert ended.status == 1
+    assert "FAILED" in ended.out
+
+
+def test_wrong_tensors_are_refused_before_anything_is_checked() -> None:
+    assert "w needs a shape" in complaint(call("gradcheck", "conv", "--x", "normal:2x3x4x5"))

@@ -1,0 +1,268 @@
+"""What goes where: JSON, standard output and error, exit statuses, pipes."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnncli import __version__
+from cnncli.layers.table import LAYERS
+from tests.cli.invoke import call, spawn
+
+CONV = ("conv", "--x", "normal:2x3x5x4", "--w", "normal:4x3x3x2")
+PAD = ("pad", "--x", "normal:2x3x5x4", "-p", "1")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_json_of_a_layer() -> None:
+    result = call(
+        *CONV, "--b", "ones", "-s", "2,1", "-p", "0:1,2:1", "--dy", "normal", "--json"
+    ).result
+    assert list(result) == [
+        *(
+            "format",
+            "name",
+            "layer",
+            "status",
+            "params",
+            "tensors",
+            "checks",
+            "seconds",
+            "reproduce",
+        )
+    ]
+    assert result["format"] == "cnncli.result/1"
+    assert (result["name"], result["layer"], result["status"]) == ("conv", "conv", "done")
+    assert result["params"] == {
+        "stride": [2, 1],
+        "padding": [[0, 1], [2, 1]],
+        "dilation": [1, 1],
+        "groups": 1,
+        "transposed": False,
+    }
+    assert list(result["tensors"]) == ["x", "w", "b", "y", "dy", "dx", "dw", "db"]
+    roles = {name: tensor["role"] for name, tensor in result["tensors"].items()}
+    assert roles == {
+        **dict.fromkeys(("x", "w", "b", "dy"), "input"),
+        **dict.fromkeys(("dx", "dw", "db"), "gradient"),
+        "y": "output",
+    }
+    x, y = result["tensors"]["x"], result["tensors"]["y"]
+    assert set(x) == {
+        *("role", "source", "shape", "dtype", "min", "max", "mean", "std", "sum", "nonfinite")
+    }
+    assert set(y) == set(x) - {"source"}
+    assert (x["source"], x["shape"], y["shape"]) == ("normal:2x3x5x4", [2, 3, 5, 4], [2, 4, 2, 6])
+    assert result["checks"] == []
+    assert result["seconds"] >= 0
+
+
+def test_json_values_are_outputs_in_full() -> None:
+    result = call(*PAD, "--backward", "--values", "--json", "--save", "s").result
+    assert "values" not in result["tensors"]["x"]
+    for name in ("y", "dx"):
+        assert np.array_equal(result["tensors"][name]["values"], np.load(f"s/{name}.npy"))
+    assert "values" not in call(*PAD, "--no-values", "--json").result["tensors"]["y"]
+
+
+def test_json_statistics_are_right() -> None:
+    tensor = call(*PAD, "--json", "--save", "s").result["tensors"]["y"]
+    y = np.load("s/y.npy")
+    for name in ("min", "max", "mean", "std", "sum"):
+        assert tensor[name] == pytest.approx(getattr(np, name)(y), rel=1e-15)
+
+
+def test_json_is_strict_about_what_is_not_finite() -> None:
+    np.save("x.npy", np.array([[[[np.nan, np.inf], [-np.inf, 1.0]]]]))
+    ended = call("pad", "--x", "x.npy", "-p", "0", "--json", "--values", "--expect", "zeros")
+    y = ended.result["tensors"]["y"]
+    assert y["values"] == [[[["NaN", "Infinity"], ["-Infinity", 1.0]]]]
+    assert (y["min"], y["sum"], y["nonfinite"]) == ("NaN", "NaN", 3)
+    (check,) = ended.result["checks"]
+    assert check["max_abs_error"] == "NaN"
+    np.save("inf.npy", np.array([[[[np.inf, -np.inf]]]]))
+    y = call("pad", "--x", "inf.npy", "-p", "0", "--json").result["tensors"]["y"]
+    assert (y["min"], y["max"]) == ("-Infinity", "Infinity")
+
+
+def test_json_checks() -> None:
+    args = ("--expect", "zeros", "--expect", "dx=zeros", "--elements", "7", "--json")
+    result = call("gradcheck", *PAD, *args).result
+    expect, ours, expected = result["checks"]
+    assert result["status"] == "failed"
+    assert (expect["check"], expect["assertion"]) == ("expect", "npy")
+    assert (expect["tensor"], expect["verdict"]) == ("y", "fail")
+    assert (expect["mismatched"], expect["elements"]) == (2 * 3 * 5 * 4, 2 * 3 * 7 * 6)
+    assert set(expect["worst"]) == {"index", "got", "expected"}
+    assert len(expect["worst"]["index"]) == 4
+    for check, subject, verdict in ((ours, "ours", "pass"), (expected, "expected", "fail")):
+        assert (check["check"], check["tensor"]) == ("gradcheck", "dx")
+        assert (check["subject"], check["verdict"]) == (subject, verdict)
+        assert (check["method"], check["evaluations"], check["elements"]) == ("central", 14, 7)
+        assert set(check["worst"]) == {"index", "analytic", "numeric"}
+        for key in ("step", "max_abs_error", "max_rel_error", "norm_rel_error"):
+            assert isinstance(check[key], int | float)
+
+
+def test_json_of_a_bad_case() -> None:
+    Path("c.yaml").write_text("layer: pad\nparams: {padding: 1}\n")
+    ended = call("run", "c.yaml", "--json")
+    assert ended.status == 2
+    result = ended.result
+    assert set(result) == {"format", "name", "file", "status", "error", "seconds", "reproduce"}
+    assert result["status"] == "invalid"
+    assert result["error"]["where"] == "c.yaml:1:1"
+    assert result["reproduce"] == "cnncli run c.yaml::c"
+    assert ended.err == f"error: c.yaml:1:1: {result['error']['message']}\n"
+
+
+def test_reproduce_runs_the_case_alone() -> None:
+    Path("it's mine.yaml").write_text(
+        "defaults: {layer: pad, params: {padding: 1}, tensors: {x: 'ones:1x1x2x2'}}\n"
+        "cases: [{name: a b}, {name: c}]\n"
+    )
+    for result in call("run", "it's mine.yaml", "--json").results:
+        words = subprocess.run(
+            ["sh", "-c", f'set -- {result["reproduce"]}; printf "%s\\n" "$@"'],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        assert words[:2] == ["cnncli", "run"]
+        assert call(*words[1:], "--json").result["name"] == result["name"]
+
+
+def test_statuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(*PAD).status == 0
+    assert call(*PAD, "--expect", "zeros").status == 1
+    assert call(*PAD, "--expect", "absent.npy").status == 2
+
+    def fail(error: BaseException) -> Any:
+        def output(*args: object) -> None:
+            raise error
+
+        return output
+
+    monkeypatch.setattr(type(LAYERS["pad"]), "forward", fail(ZeroDivisionError("a slip")))
+    ended = call(*PAD)
+    assert (ended.status, ended.out) == (3, "")
+    assert "fault of cnncli itself: ZeroDivisionError: a slip" in ended.err
+    assert ended.err.count("\n") == 1
+    monkeypatch.setattr(type(LAYERS["pad"]), "forward", fail(KeyboardInterrupt()))
+    ended = call(*PAD)
+    assert (ended.status, ended.out) == (130, "")
+    assert "Traceback" not in ended.err
+    monkeypatch.setattr(type(LAYERS["pad"]), "forward", fail(MemoryError()))
+    ended = call(*PAD)
+    assert (ended.status, ended.out) == (2, "")
+    assert "memory" in ended.err
+
+
+def test_a_fault_can_be_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNCLI_TRACEBACK", "1")
+    monkeypatch.setattr(type(LAYERS["pad"]), "forward", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        call(*PAD)
+
+
+def test_version() -> None:
+    ended = call("--version")
+    assert (ended.status, ended.out, ended.err) == (0, f"cnncli {__version__}\n", "")
+
+
+def test_quiet_says_nothing_but_errors() -> None:
+    for args, status in ((PAD, 0), ((*PAD, "--expect", "zeros"), 1)):
+        ended = call(*args, "--quiet")
+        assert (ended.status, ended.out, ended.err) == (status, "", "")
+
+
+def test_out_is_y_alone() -> None:
+    ended = call(*PAD, "--out", "-")
+    assert ended.err == ""
+    call(*PAD, "--out", "y.npy")
+    assert ended.raw == Path("y.npy").read_bytes()
+    y = np.load(io.BytesIO(ended.raw))
+    assert (y.shape, y.dtype) == ((2, 3, 7, 6), np.float64)
+
+
+def test_out_pipes_into_x() -> None:
+    padded = call(*PAD, "--dtype", "float32", "-o", "-")
+    np.save("w.npy", np.random.default_rng(3).normal(size=(4, 3, 3, 2)))
+    piped = call("conv", "--x", "-", "--w", "w.npy", "-o", "-", stdin=padded.raw)
+    assert piped.status == 0, piped.err
+    Path("padded.npy").write_bytes(padded.raw)
+    direct = call("conv", "--x", "padded.npy", "--w", "w.npy", "-o", "-")
+    assert piped.raw == direct.raw
+
+
+def test_pipes_of_a_shell() -> None:
+    script = (
+        '"$0" -m cnncli pad --x arange:1x1x3x4 -p 1 -o - '
+        '| "$0" -m cnncli pool --x - -k 2 -o - | "$0" -m cnncli pad --x - -p 0 --json --values'
+    )
+    done = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, check=True)
+    assert b'"values": [[[[0.0, 2.0, 3.0], [8.0, 10.0, 11.0]]]]' in done.stdout
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--help",),
+        ("pad", "--help"),
+        (*PAD, "--values"),
+        (*PAD, "--json"),
+        ("pad", "--x", "normal:1x1x300x300", "-p", "1", "-o", "-"),
+        ("run", "c.yaml", "--json"),
+        ("run", "c.yaml"),
+    ],
+)
+def test_a_closed_pipe_is_no_failure(args: tuple[str, ...]) -> None:
+    Path("c.yaml").write_text("layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "cnncli", *args], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_head_closes_the_pipe() -> None:
+    script = '("$0" -m cnncli pad --x normal:1x1x150x150 -p 1 --values; echo $? >&2) | head -n 1'
+    done = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, check=True)
+    assert done.stderr == b"0\n"
+    assert done.stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--list",)])
+def test_ascii_streams_do_not_crash(flags: tuple[str, ...]) -> None:
+    Path("c.yaml").write_text(
+        "name: çà→\nlayer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n", "utf-8"
+    )
+    ended = spawn("run", "c.yaml", *flags, env={"PYTHONIOENCODING": "ascii"})
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.raw.isascii()
+    assert "\\u2192" in ended.out
+    if "--json" in flags:
+        assert ended.result["name"] == "çà→"
+    bad = spawn("pad", "--x", "→.npy", "-p", "1", env={"PYTHONIOENCODING": "ascii"})
+    assert bad.status == 2
+    assert "\\u2192.npy" in bad.err
+
+
+def test_a_file_name_that_is_no_text() -> None:
+    name = os.fsdecode(b"caf\xe9.yaml")
+    Path(name).write_text("layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n")
+    for flags in ((), ("--json",), ("--save", "s")):
+        assert spawn("run", name, *flags).status == 0

@@ -1,0 +1,159 @@
+"""Who may import whom, read from the source; and what a call imports, read from a process."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import cnncli
+
+PACKAGE = Path(cnncli.__file__).parent
+ROOMS = (
+    *("cli", "report", "runs", "checks", "implementations"),
+    *("cases", "layers", "kernels", "errors"),
+)
+"""Each may import itself and what stands to its right."""
+
+ONLY = {"yaml": {"cases"}, "rich": {"report"}, "typer": {"cli"}}
+"""The rooms that alone may import a package."""
+
+CORE = {"numpy", "typer", "rich", "yaml"}
+OPTIONAL = {
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "keras",
+    "tensorflow",
+    "dask",
+    "distributed",
+    "nbformat",
+}
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(path: Path) -> list[tuple[int, str]]:
+    """Return every module that a file imports, in functions and for type checkers too."""
+    module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*module.split(".")[: -node.level], base]).rstrip(".")
+            # `from cnncli.kernels import conv` imports a module, `from x import name` perhaps not.
+            found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found.append((node.lineno, ast.unparse(node.args[0])))
+    return found
+
+
+def sources() -> list[tuple[str, Path]]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found.append((parts[0], path))
+    return found
+
+
+def faults() -> list[str]:
+    wrong = []
+    for room, path in sources():
+        for line, name in imports_of(path):
+            top, place = name.split(".")[0], f"{path.relative_to(PACKAGE.parent)}:{line}: {name}"
+            if top == "cnncli":
+                wrong += _faults_within(room, name, place)
+            elif top in ONLY and room not in ONLY[top]:
+                wrong.append(f"{place}: only {ONLY[top]} may import {top}")
+            elif top in OPTIONAL and room != "implementations":
+                wrong.append(f"{place}: optional packages belong to implementations")
+            elif top not in sys.stdlib_module_names and top not in CORE | OPTIONAL:
+                wrong.append(f"{place}: not a dependency")
+            elif room == "kernels" and top not in sys.stdlib_module_names and top != "numpy":
+                wrong.append(f"{place}: kernels import NumPy alone")
+            elif room == "errors" and top not in sys.stdlib_module_names:
+                wrong.append(f"{place}: errors import nothing")
+    return wrong
+
+
+def _faults_within(room: str, name: str, place: str) -> list[str]:
+    if room in ("__main__", "__init__"):
+        return [] if room == "__main__" else [f"{place}: the package itself imports nothing"]
+    other = room_of(name)
+    if name == "cnncli.__version__":
+        return []
+    if other not in ROOMS:
+        return [f"{place}: there is no room {other!r}"]
+    if ROOMS.index(other) < ROOMS.index(room):
+        return [f"{place}: {room} may not import {other}"]
+    return []
+
+
+def test_every_room_is_known() -> None:
+    assert {room for room, _ in sources()} <= {*ROOMS, "__init__", "__main__"}
+    assert len(sources()) > 40
+
+
+def test_imports_run_one_way() -> None:
+    assert faults() == []
+
+
+def test_reader_sees_every_kind_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "cnncli"
+    (package / "kernels").mkdir(parents=True)
+    (package / "kernels" / "a.py").write_text(
+        "import yaml\n"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import rich.table\n"
+        "def f():\n    from cnncli.layers import base\n    from ..cases import node\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", package)
+    assert sorted(fault.split(": ")[0] for fault in faults()) == [
+        f"cnncli/kernels/a.py:{line}" for line in (1, 4, 6, 7)
+    ]
+
+
+def test_core_dependencies_are_four() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    names = {dependency.split(">")[0].split("<")[0] for dependency in project["dependencies"]}
+    assert names == {"numpy", "typer", "rich", "pyyaml"}
+
+
+def imported_by(*args: str) -> set[str]:
+    """Return the top-level modules that a call of the command has imported at its end."""
+    script = (
+        "import sys, json\n"
+        "from cnncli.cli.app import main\n"
+        f"status = main({list(args)!r})\n"
+        "print(json.dumps([status, sorted({m.split('.')[0] for m in sys.modules})]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    status, modules = json.loads(done.stdout.splitlines()[-1])
+    assert status == 0, done.stderr
+    return set(modules)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--help",), ("--version",), ("conv", "--help"), ("gradcheck", "bn", "-h"), ("run", "-h")],
+)
+def test_help_imports_little(args: tuple[str, ...]) -> None:
+    assert not imported_by(*args) & {"numpy", "yaml", "rich", "torch"}
+
+
+def test_a_run_imports_only_what_it_uses() -> None:
+    args = ("pad", "--x", "normal:1x1x2x2", "-p", "1")
+    assert not imported_by(*args, "--json") & {"yaml", "rich", "torch", "onnx"}
+    assert not imported_by(*args) & {"yaml", "torch", "onnx"}
