@@ -18,9 +18,9 @@ from cnncli.checks.check import Check
 from cnncli.report.console import make_console
 from cnncli.report.numbers import number_text
 from cnncli.report.tables import Values, ending, show_result, show_results, summary
-from cnncli.runs.many import run_entry
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
+from cnncli.runs.task import Job
 from tests.cli.invoke import call
 from tests.layers.cases import entry, run
 
@@ -127,7 +127,7 @@ def test_last_line_says_how_it_ended() -> None:
 def test_names_are_shown_as_they_are(name: str) -> None:
     case = entry("pad", {"padding": 1}, {"x": "ones:1x1x2x2"}, expect={"y": {"sum": 5}})
     named = type(case)(name=name, file="[d]/c.yaml", where="here", entries=case.entries)
-    result = run_entry(named, RunOptions())
+    (result,) = Job(options=RunOptions()).results(named)
     for text in (shown(result), piped(result)):
         assert f"[d]/c.yaml::{name}" in text
     stream = io.StringIO()
