@@ -34,6 +34,8 @@ OPTIONAL = {
     "distributed",
     "nbformat",
 }
+ROOM_OF = {"distributed": "runs"}
+"""Where an optional package that computes nothing belongs."""
 
 
 def room_of(module: str) -> str:
@@ -75,7 +77,7 @@ def faults() -> list[str]:
                 wrong += _faults_within(room, name, place)
             elif top in ONLY and room not in ONLY[top]:
                 wrong.append(f"{place}: only {ONLY[top]} may import {top}")
-            elif top in OPTIONAL and room != "implementations":
+            elif top in OPTIONAL and room != ROOM_OF.get(top, "implementations"):
                 wrong.append(f"{place}: optional packages belong to implementations")
             elif top not in sys.stdlib_module_names and top not in CORE | OPTIONAL:
                 wrong.append(f"{place}: not a dependency")

@@ -158,6 +158,7 @@ def list_cases(selection: Selection, job: Job, *, json: bool) -> int:
     from cnncli.runs.arithmetic import operations
     from cnncli.runs.one import plan_case
 
+    _make_safe()
     status, planned, skipped = PASSED, 0, 0
     if not json:
         print(HEADER)
@@ -169,9 +170,9 @@ def list_cases(selection: Selection, job: Job, *, json: bool) -> int:
         except CnncliError as error:
             if entry.skip_invalid and entry.error is None and job.impossible(entry):
                 skipped += 1
-                print(f"skipped: {label}: {error.message}", file=sys.stderr)
+                _say(f"skipped: {label}: {error.message}")
                 continue
-            print(f"error: {error.at(entry.where)}", file=sys.stderr)
+            _say(f"error: {error.at(entry.where)}")
             status = BAD_INPUT
             continue
         planned += 1
@@ -188,6 +189,7 @@ def list_cases(selection: Selection, job: Job, *, json: bool) -> int:
 
 def run_batch(selection: Selection, batch: Batch, output: Output) -> int:
     """Run the cases, write what was asked for as each ends, and return the exit status."""
+    _make_safe()
     if batch.job.save is not None:
         _refuse_shared_folders(selection)
     # Read when NumPy loads its BLAS, which is not yet; workers have it from the start.
@@ -211,12 +213,12 @@ def _resume(file: ResultsFile, selection: Selection, batch: Batch) -> None:
 
     file.keep(selection, lambda entry: case_key(batch.job, entry))
     for note in file.notes:
-        print(f"{file.path}: {note}", file=sys.stderr)
+        _say(f"{file.path}: {note}")
     missing = [e.name for e in selection if _label(e) not in file.kept]
     text = f"{file.path}: {len(selection) - len(missing)} of {len(selection)} cases are there"
     if missing:
         text += f"; {len(missing)} to run: {names_text(missing)}"
-    print(text, file=sys.stderr)
+    _say(text)
 
 
 def _label(entry: Entry) -> str:
@@ -315,6 +317,12 @@ class _Sinks:
     def status(self) -> int:
         """Return the exit status; nothing selected at all is bad usage, an empty shard is not."""
         return exit_of(self.tally.counts)
+
+
+def _make_safe() -> None:
+    """Let a name in a script that standard output cannot show be escaped, not end the program."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _say(text: str) -> None:

@@ -122,8 +122,8 @@ class Job:
     def _judged(self, entry: Entry, error: CnncliError) -> Result:
         result = invalid(error, name=entry.name, file=entry.file, reproduce=self.reproduce(entry))
         if entry.skip_invalid and entry.error is None and self.impossible(entry):
-            result = replace(result, status="skipped")
-        return replace(result, layer=_layer_name(entry))
+            return replace(result, status="skipped", layer=_layer_name(entry))
+        return result
 
     def impossible(self, entry: Entry) -> bool:
         """Tell whether it is the layer's own rule, on shapes and parameters, that refuses a case.

@@ -19,12 +19,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": PACKAGE, "PYTHONUTF8": "1"}
 
 
-def cnn(*arguments: object, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the program to its end."""
+def cnn(
+    *arguments: object, cwd: Path, stdin: str = "", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end; `more` is added to its environment."""
     return subprocess.run(
         [sys.executable, "-m", "cnncli", *map(str, arguments)],
         cwd=cwd,
-        env=environment(),
+        env={**environment(), **more},
         input=stdin,
         capture_output=True,
         text=True,

@@ -376,3 +376,12 @@ def test_list_shows_shapes_arithmetic_and_memory_and_runs_nothing(folder: Path) 
     assert found["grid/stride=1,padding=0,seed=1"]["operations"] == 3 * 2 * (2 * 4 * 7 * 7) * 18
     assert "grid.yaml:7:34: x: not-there.npy: there is no such file" in done.stderr
     assert done.returncode == 2
+
+
+def test_ascii_streams_do_not_crash(folder: Path) -> None:
+    text = "layer: pad, params: {padding: 1}, tensors: {x: 'ones:1x1x2x2'}"
+    (folder / "c.yaml").write_text(f"cases: [{{name: a→, {text}}}, {{name: b→, x: 1}}]", "utf-8")
+    for flags in ((), ("--jobs", "2"), ("--list",), ("--results", "r.jsonl", "--resume")):
+        done = cnn("run", "c.yaml", *flags, cwd=folder, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+        assert done.returncode == 2, done.stderr
+        assert "c.yaml::a\\u2192" in done.stdout
