@@ -92,6 +92,17 @@ def _keys() -> dict[str, Schema]:
                 _mapping({d.name: _declared(d) for d in parameters(GradcheckOptions)}),
             ],
         },
+        "against": {
+            "description": "Who else computes the case, to be compared with: torch, a file, ...",
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        },
+        "call": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"type": "string"},
+            "description": "How people's own functions are called: results to call.",
+        },
+        "points": {"type": "number", "description": "What the case weighs in a grade."},
         "sweep": _sweep(),
         "skip_invalid": {
             "type": "boolean",

@@ -72,11 +72,16 @@ def outcome_of(data: Mapping[str, Any], text: str) -> Outcome:
         raise ValueError(f"not a result: {error!r}") from None
 
 
-def summarize(result: Result, *, values: bool, key: str | None) -> Outcome:
-    """Return a result as an outcome; `key` tells a resumed run that it is there already."""
+def summarize(result: Result, *, values: bool, key: str | None, lines: int = 1) -> Outcome:
+    """Return a result as an outcome; `key` tells a resumed run that it is there already.
+
+    `lines` is how many results its case gives, so that a resumed run sees a case cut short.
+    """
     from cnncli.runs.record import record
 
     data = record(result, values=values)
     if key is not None:
         data["key"] = key
+        if lines > 1:
+            data["lines"] = lines
     return outcome_of(data, json.dumps(data, allow_nan=False))

@@ -52,7 +52,9 @@ class Job:
             from cnncli.runs.keys import case_key
 
             key = case_key(self, entry)
-        return [summarize(result, values=self.values, key=key) for result in results]
+        return [
+            summarize(result, values=self.values, key=key, lines=len(results)) for result in results
+        ]
 
     def results(self, entry: Entry) -> list[Result]:
         """Return what one entry gives: `invalid`, or `skipped`, where its input is bad."""
