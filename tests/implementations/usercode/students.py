@@ -1,7 +1,5 @@
 """Students' functions, each the right one with one fault that real students make."""
 
-# ruff: noqa: E501
-
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Hostile and broken submissions: each costs its own row, and nothing else."""
 
-# ruff: noqa: E501
-
 from __future__ import annotations
 
 import json
