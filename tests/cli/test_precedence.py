@@ -150,8 +150,14 @@ def test_checks_of_the_config_are_made() -> None:
         "layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n"
         "expect: {y: {sum: 4}}\ngradcheck: {elements: 2, step: 0.5}\n"
     )
-    ended = call("pad", "--config", "e.yaml", "--json")
-    assert [check["check"] for check in ended.result["checks"]] == ["expect", "gradcheck"]
+    checks = call("pad", "--config", "e.yaml", "--json").result["checks"]
+    kinds = [(check["check"], check.get("identity")) for check in checks]
+    assert kinds == [
+        ("expect", None),
+        ("gradcheck", None),
+        ("gradcheck", "sum(dx*x) = sum(dy*y)"),
+    ]
+    assert {check["verdict"] for check in checks} == {"pass"}
     assert call("pad", "--config", "e.yaml", "--x", "zeros:1x1x2x2").status == 1
 
 
@@ -165,8 +171,10 @@ def test_gradcheck_flags_go_on_top_of_the_config() -> None:
         (("--elements", "3"), 3, 0.5),
         (("--step", "1"), 2, 1),
     ):
-        (check,) = call("gradcheck", "pad", "--config", "e.yaml", *flags, "--json").result["checks"]
+        made = call("gradcheck", "pad", "--config", "e.yaml", *flags, "--json").result["checks"]
+        (check,) = [check for check in made if "identity" not in check]
         assert (check["elements"], check["step"]) == (elements, step)
+        assert {check["verdict"] for check in made} == {"pass"}
 
 
 def test_tolerance_flags_win_over_assertions() -> None:
@@ -186,12 +194,16 @@ def test_a_case_replaces_all_but_params_tensors_and_expect() -> None:
     )
     checks = call("run", "m.yaml", "--json").result["checks"]
     assert [
-        (c["tensor"], c.get("assertion"), c["elements"] if "step" in c else 0) for c in checks
+        (c["tensor"], c.get("assertion"), c["elements"] if "step" in c else 0)
+        for c in checks
+        if "identity" not in c
     ] == [
         ("y", "shape", 0),
         ("x", "sum", 0),
         ("dx", None, 4),
     ]
+    assert [c["tensor"] for c in checks if "identity" in c] == ["dx"]
+    assert {c["verdict"] for c in checks} == {"pass"}
 
 
 def test_flags_never_change_the_place_of_a_config_fault() -> None:
