@@ -206,6 +206,49 @@ def test_a_case_replaces_all_but_params_tensors_and_expect() -> None:
     assert {c["verdict"] for c in checks} == {"pass"}
 
 
+def sums(checks: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(c["tensor"], c["assertion"], c["verdict"]) for c in checks if c["check"] == "expect"]
+
+
+@pytest.mark.parametrize("written", ["{sum: 5}", "[{sum: 5}]"])
+def test_what_flags_expect_is_judged_beside_what_the_config_expects(written: str) -> None:
+    Path("e.yaml").write_text(
+        "layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n"
+        f"expect: {{y: {written}, x: {{sum: 4}}}}\n"
+    )
+    call("pad", "--x", "ones:1x1x2x2", "-p", "1", "--save", "s/e", "--quiet")
+    beside = [("y", "sum", "fail"), ("y", "npy", "pass"), ("x", "sum", "pass")]
+    for flag in ("s/e/y.npy", "y=s/e/y.npy"):
+        ended = call("pad", "--config", "e.yaml", "--expect", flag, "--json")
+        assert (ended.status, sums(ended.result["checks"])) == (1, beside)
+    ended = call("run", "e.yaml", "--expect", "s", "--json")
+    assert (ended.status, sums(ended.result["checks"])) == (1, [*beside, ("x", "npy", "pass")])
+    Path("e.yaml").write_text(Path("e.yaml").read_text().replace("5", "4"))
+    assert call("run", "e.yaml", "--expect", "s").status == 0
+    np.save("s/e/y.npy", np.zeros((1, 1, 4, 4)))
+    assert call("run", "e.yaml", "--expect", "s").status == 1
+    Path("e.yaml").write_text(Path("e.yaml").read_text().replace(written.replace("5", "4"), "[]"))
+    message = complaint(call("pad", "--config", "e.yaml", "--expect", "s/e/y.npy"))
+    assert message.startswith("e.yaml:4:13: expect of y is an empty list")
+
+
+def test_every_gradient_given_is_judged() -> None:
+    call("pad", "--x", "normal:1x2x3x4", "-p", "1", "--backward", "--save", "s", "--quiet")
+    np.save("wrong.npy", 2 * np.load("s/dx.npy"))
+    Path("e.yaml").write_text(
+        "layer: pad\nparams: {padding: 1}\ntensors: {x: 'normal:1x2x3x4'}\n"
+        "expect: {dx: {npy: wrong.npy}}\n"
+    )
+    ended = call("gradcheck", "pad", "--config", "e.yaml", "--expect", "dx=s/dx.npy", "--json")
+    assert ended.status == 1
+    numeric = [c for c in ended.result["checks"] if "identity" not in c]
+    assert [(c["subject"], c["verdict"]) for c in numeric] == [
+        ("ours", "pass"),
+        ("expected", "fail"),
+        ("expected", "pass"),
+    ]
+
+
 def test_flags_never_change_the_place_of_a_config_fault() -> None:
     Path("f.yaml").write_text("layer: pad\nparams: {padding: x}\ntensors: {x: 'ones:1x1x2x2'}\n")
     assert "f.yaml:2:19" in complaint(call("pad", "--config", "f.yaml", "--mode", "reflect"))
