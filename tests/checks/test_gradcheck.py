@@ -282,3 +282,59 @@ def test_backward_fault_fails_run_with_gradcheck(monkeypatch: pytest.MonkeyPatch
 
 def test_wrong_tensors_are_refused_before_anything_is_checked() -> None:
     assert "w needs a shape" in complaint(call("gradcheck", "conv", "--x", "normal:2x3x4x5"))
+
+
+@pytest.mark.parametrize(
+    "flags, left, reason",
+    [
+        (("--stride", "2,3"), -2, ("--stride", "stride has 2 numbers, but x has 1 spatial axes")),
+        (("--groups", "2"), 2, ("--groups", "groups 2 does not divide the 3 channels of x")),
+        (("--transposed",), 1, ("built-in probe conv-plain", "4 channels (4x3x3x2), but x has 3")),
+    ],
+)
+def test_probes_that_the_parameters_rule_out_are_skipped(
+    flags: tuple[str, ...], left: int, reason: tuple[str, str]
+) -> None:
+    ended = call("gradcheck", "conv", *flags, "--json", "--save", "s")
+    assert ended.status == 0
+    assert [r["name"] for r in ended.results] == [f"conv-{p.name}" for p in PROBES["conv"]]
+    made = [r for r in ended.results if r["status"] == "passed"]
+    skipped = [r for r in ended.results if r["status"] == "skipped"]
+    assert len(made) == left % len(PROBES["conv"])
+    assert len(made) + len(skipped) == len(PROBES["conv"])
+    assert {c["verdict"] for r in made for c in r["checks"]} == {"pass"}
+    assert skipped[0]["error"]["where"] == reason[0]
+    assert reason[1] in skipped[0]["error"]["message"]
+    assert not any({"tensors", "checks"} & set(r) for r in skipped)
+    assert len(ended.err.splitlines()) == len(skipped)
+    first = f"note: {skipped[0]['name']} is skipped: {reason[0]}: "
+    assert ended.err.startswith(first)
+    assert {path.name for path in Path("s").iterdir()} == {r["name"] for r in made}
+    table = call("gradcheck", "conv", *flags)
+    assert table.status == 0
+    assert f"{len(made)} passed, {len(skipped)} skipped" in table.out
+    quiet = call("gradcheck", "conv", *flags, "--quiet")
+    assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_a_skipped_probe_hides_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch, "conv", "dw", FAULTS["negated"])
+    ended = call("gradcheck", "conv", "--groups", "2", "--json")
+    assert ended.status == 1
+    assert {r["status"] for r in ended.results} == {"failed", "skipped"}
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (("--stride", "x"), "--stride: stride must be whole"),
+        (("--groups", "5"), "--groups: groups 5 does not divide the 3 channels of x"),
+        (("--padding", "-1"), "--padding: padding must be at least 0"),
+    ],
+)
+def test_parameters_that_rule_out_every_probe_are_an_error(
+    flags: tuple[str, ...], says: str
+) -> None:
+    ended = call("gradcheck", "conv", *flags, "--json")
+    assert says in complaint(ended)
+    assert ended.out == ""
