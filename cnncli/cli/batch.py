@@ -112,8 +112,12 @@ def _deliver_one(result: Result, output: BatchOutput, stream: TextIO | None) -> 
 
         save_result(result, Path(output.save) / result.name)
     if stream is not None:
-        stream.write(record_text(result, values=output.values) + "\n")
-        stream.flush()
+        try:
+            stream.write(record_text(result, values=output.values) + "\n")
+            stream.flush()
+        except OSError as error:
+            message = f"{output.results} cannot be written: {error.strerror}"
+            raise UsageError(message, "--results") from None
     if output.json:
         print(record_text(result, values=output.values), flush=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -259,6 +260,36 @@ def test_head_closes_the_pipe() -> None:
     done = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, check=True)
     assert done.stderr == b"0\n"
     assert done.stdout.count(b"\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--help",),
+        ("--version",),
+        ("pad", "--x", "ones:1x1x2x2", "-p", "1"),
+        (*PAD, "--json"),
+        ("pad", "--x", "normal:1x1x300x300", "-p", "1", "--values"),
+        ("pad", "--x", "normal:1x1x300x300", "-p", "1", "-o", "-"),
+        ("gradcheck", "pad"),
+        ("run", "c.yaml"),
+        ("run", "c.yaml", "--json"),
+    ],
+)
+def test_a_full_device_is_told(args: tuple[str, ...]) -> None:
+    Path("c.yaml").write_text("layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cnncli", *args],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    reason = os.strerror(errno.ENOSPC)
+    said = f"error: standard output cannot be written: {reason}\n"
+    assert (done.returncode, done.stderr) == (2, said)
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--list",)])
