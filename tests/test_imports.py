@@ -32,10 +32,13 @@ OPTIONAL = {
     "tensorflow",
     "dask",
     "distributed",
-    "nbformat",
 }
-ROOM_OF = {"distributed": "runs"}
-"""Where an optional package that computes nothing belongs."""
+"""Packages that may be missing: imported in functions, where they are used."""
+
+OPTIONAL_ROOMS = {"implementations", "runs"}
+
+CHOSEN = {("cnncli/implementations/kerasrun.py", "backend"): ("tensorflow", "torch")}
+"""What a module's name can be that is no constant: by file and expression."""
 
 
 def room_of(module: str) -> str:
@@ -56,8 +59,24 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
             # `from cnncli.kernels import conv` imports a module, `from x import name` perhaps not.
             found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            found.append((node.lineno, ast.unparse(node.args[0])))
+            name = node.args[0]
+            if isinstance(name, ast.Constant):
+                names: tuple[str, ...] = (str(name.value),)
+            else:
+                text = ast.unparse(name)
+                place = path.relative_to(PACKAGE.parent).as_posix()
+                names = CHOSEN.get((place, text), (f"{text} (not a constant)",))
+            found += [(node.lineno, chosen) for chosen in names]
     return found
+
+
+def lines_in_functions(path: Path) -> set[int]:
+    """Return the lines that run only when a function is called."""
+    inside: set[int] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside.update(range(node.body[0].lineno, (node.end_lineno or 0) + 1))
+    return inside
 
 
 def sources() -> list[tuple[str, Path]]:
@@ -77,8 +96,10 @@ def faults() -> list[str]:
                 wrong += _faults_within(room, name, place)
             elif top in ONLY and room not in ONLY[top]:
                 wrong.append(f"{place}: only {ONLY[top]} may import {top}")
-            elif top in OPTIONAL and room != ROOM_OF.get(top, "implementations"):
-                wrong.append(f"{place}: optional packages belong to implementations")
+            elif top in OPTIONAL and room not in OPTIONAL_ROOMS:
+                wrong.append(f"{place}: only {sorted(OPTIONAL_ROOMS)} may import {top}")
+            elif top in OPTIONAL and line not in lines_in_functions(path):
+                wrong.append(f"{place}: optional, and so imported in a function")
             elif top not in sys.stdlib_module_names and top not in CORE | OPTIONAL:
                 wrong.append(f"{place}: not a dependency")
             elif room == "kernels" and top not in sys.stdlib_module_names and top != "numpy":
@@ -123,6 +144,24 @@ def test_reader_sees_every_kind_of_import(tmp_path: Path, monkeypatch: pytest.Mo
     assert sorted(fault.split(": ")[0] for fault in faults()) == [
         f"cnncli/kernels/a.py:{line}" for line in (1, 4, 6, 7)
     ]
+
+
+def test_optional_packages_are_imported_where_they_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "import torch\n"
+        "def f(name):\n    import dask.array\n    import scipy\n"
+        "    import_module('onnx.helper')\n    import_module(name)\n"
+    )
+    wrong = {"runs": (1, 4, 6), "implementations": (1, 4, 6), "checks": (1, 3, 4, 5, 6)}
+    for room in wrong:
+        (tmp_path / "cnncli" / room).mkdir(parents=True)
+        (tmp_path / "cnncli" / room / "a.py").write_text(text)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "cnncli")
+    assert sorted(fault.split(": ")[0] for fault in faults()) == sorted(
+        f"cnncli/{room}/a.py:{line}" for room, lines in wrong.items() for line in lines
+    )
 
 
 def test_core_dependencies_are_four() -> None:

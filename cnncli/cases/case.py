@@ -316,5 +316,8 @@ def _refuse_without_backward(case: Case, entries: Mapping[str, Node]) -> None:
     for name in case.expect:
         if name in case.layer.gradient_names:
             raise ConfigError(f"backward is off, but {name} is expected", place)
+    if "dy" in case.sources:
+        reason = "backward is off, but dy is given, which only gradients need"
+        raise ConfigError(f"{reason}; --dy none takes it away", place)
     if needs_backward(case.call, case.layer.gradient_names):
         raise ConfigError("backward is off, but a call needs dy or gives a gradient", place)

@@ -66,8 +66,20 @@ class Entry:
         return "cnncli run " + shlex.quote(f"{self.file}::{self.name}")
 
     def with_flags(self, flags: Mapping[str, Node]) -> Entry:
-        """Return this entry with flags, as the entries of a case, on top."""
-        return replace(self, entries=merge(self.entries, flags))
+        """Return this entry with flags, as the entries of a case, on top.
+
+        What flags expect of a tensor is judged beside what the entry expects of it.
+        """
+        entries = merge(self.entries, flags)
+        below, above = self.entries.get("expect"), flags.get("expect")
+        if below is not None and above is not None:
+            written = below.mapping("expect")
+            both = {
+                name: _together(written[name], node) if name in written else node
+                for name, node in above.mapping("expect").items()
+            }
+            entries["expect"] = Node(written | both, above.where, above.key_where)
+        return replace(self, entries=entries)
 
     def with_settings(self, settings: Iterable[tuple[str, Node]]) -> Entry:
         """Return this entry with the values of `--set`; raise CnncliError where one cannot be."""
@@ -104,6 +116,14 @@ def merge(defaults: Mapping[str, Node], case: Mapping[str, Node]) -> dict[str, N
         else:
             merged[key] = node
     return merged
+
+
+def _together(below: Node, above: Node) -> Node:
+    """Return the assertions of two nodes about one tensor, each a mapping or a list of those."""
+    if below.value == []:
+        return below  # a fault, told at its own place
+    lists = [node.value if isinstance(node.value, list) else [node] for node in (below, above)]
+    return Node([*lists[0], *lists[1]], below.where, below.key_where)
 
 
 def find_configs(paths: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,13 @@ def check_gradients(
     layer: Layer,
     plan: Plan,
     tensors: Tensors,
-    expected: dict[str, tuple[NDArray[Any], str]],
+    expected: Mapping[str, Sequence[tuple[NDArray[Any], str]]],
     options: GradcheckOptions,
     seed: int,
     progress: Progress | None = None,
     keep: dict[str, NDArray[Any]] | None = None,
 ) -> list[Check]:
-    """Return checks of every gradient of ours, and of each in `expected`, with its stored type.
+    """Return checks of every gradient of ours, and of all in `expected`, with their stored types.
 
     The numeric gradients are put into `keep`, by name, NaN where an element was not asked for.
 
@@ -59,8 +60,7 @@ def check_gradients(
         if options.wrt is not None and name[1:] not in options.wrt:
             continue
         subjects = [("ours", tensors[name], str(tensors[name].dtype))]
-        if name in expected:
-            subjects.append(("expected", *expected[name]))
+        subjects += [("expected", *given) for given in expected.get(name, ())]
         reference = job.reference(name)
         if keep is not None:
             whole = np.full(plan.gradients[name], np.nan)

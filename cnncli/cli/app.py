@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -16,6 +17,8 @@ from cnncli.cli.lazy import LazyCommand, LazyGroup
 from cnncli.errors import CnncliError
 
 BAD_INPUT, OUR_FAULT, INTERRUPTED = 2, 3, 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing fails with where there is no room, or the device is out of order."""
 # Imports make some 100,000 objects that all stay: looking through them at every 700th new one, as
 # Python does, takes a tenth of a small command's time.
 GC_THRESHOLD = 100_000
@@ -169,13 +172,19 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        return _leave_pipe()
+        _leave_stdout()
+        return 0
     except SystemExit as error:
         # Typer itself turns a closed pipe into exit status 1.
         if isinstance(error.__context__, BrokenPipeError):
-            return _leave_pipe()
+            _leave_stdout()
+            return 0
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
+            # Files that a user names are written behind errors of their own.
+            _leave_stdout()
+            return _complain(f"standard output cannot be written: {error.strerror}", BAD_INPUT)
         # Whatever else is raised is a fault of ours, and must still end with one message.
         if os.environ.get("CNNCLI_TRACEBACK"):
             raise
@@ -185,10 +194,9 @@ def main(args: Sequence[str] | None = None) -> int:
         )
 
 
-def _leave_pipe() -> int:
-    """Whoever read our output has gone: nothing more can be written, not even at exit."""
+def _leave_stdout() -> None:
+    """Whoever read our output has gone, or a disk is full: write nothing more, not even at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def _complain(message: str, status: int) -> int:

@@ -185,14 +185,14 @@ def deliver(
         if plane is not None:
             from cnncli.report.planes import show_planes
 
-            for result in results:
+            for result in (one for one in results if one.tensors):
                 show_planes(console, result, plane, headed=True)
         show_results(console, results, covers)
 
     if pictures is not None and pictures.show:
         from cnncli.report.planes import PLANES
 
-        for result in results:
+        for result in (one for one in results if one.tensors):
             planes = {n: t.array for n, t in result.tensors.items() if n in PLANES}
             pictures.judge_plane(planes)
     if output.out is not None:
@@ -245,5 +245,5 @@ def _save(results: Sequence[Result], folder: Path) -> None:
     if len(results) == 1:
         save_result(results[0], folder)
     else:
-        for result in results:
+        for result in (one for one in results if one.tensors):
             save_result(result, folder / result.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -10,6 +11,15 @@ from cnncli.cli.flags import GroupedCommand, GroupedGroup, with_flags
 from cnncli.cli.layerflags import gradcheck_flags
 from cnncli.layers.base import Layer
 from cnncli.layers.table import LAYERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnncli.cases.assertions import Tolerance
+    from cnncli.cases.case import Case
+    from cnncli.cases.config import Entry
+    from cnncli.runs.one import RunOptions
+    from cnncli.runs.result import Result
 
 
 def gradcheck_app() -> typer.Typer:
@@ -71,8 +81,48 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
             "--explain",
         )
     options = replace(options, keep_references=bool(pictures.show))
-    cases = [build(entry, tolerance) for entry in entries]
-    results = [run_case(case, options) for case in cases]
-    save_config(config, list(zip(entries, cases, strict=True)))
+    if covers is None:
+        made: list[tuple[Entry, Case]] = [(entry, build(entry, tolerance)) for entry in entries]
+        skipped: dict[str, Result] = {}
+    else:
+        made, skipped = _possible(entries, tolerance, options)
+        for name, result in skipped.items():
+            if not output.quiet:
+                print(f"note: {name} is skipped: {result.error}", file=sys.stderr)
+    found = {entry.name: run_case(case, options) for entry, case in made}
+    results = [(found | skipped)[entry.name] for entry in entries]
+    save_config(config, made)
     deliver(results, output, "none", covers, pictures)
     raise typer.Exit(exit_status(results))
+
+
+def _possible(
+    entries: Sequence[Entry], tolerance: Tolerance, options: RunOptions
+) -> tuple[list[tuple[Entry, Case]], dict[str, Result]]:
+    """Return the probes that the given parameters allow, and by name why the others are skipped.
+
+    Raises the first probe's CnncliError where none is left.
+    """
+    from cnncli.cli.call import build, command_line
+    from cnncli.errors import ConfigError, GeometryError
+    from cnncli.runs.one import plan_case
+    from cnncli.runs.result import Fault, Result
+
+    made, skipped, errors = [], {}, []
+    for entry in entries:
+        try:
+            case = build(entry, tolerance)
+            plan_case(case, options)
+        except (ConfigError, GeometryError) as error:
+            errors.append(error)
+            skipped[entry.name] = Result(
+                name=entry.name,
+                status="skipped",
+                error=Fault(message=error.message, where=error.where),
+                reproduce=command_line(),
+            )
+        else:
+            made.append((entry, case))
+    if not made:
+        raise errors[0]
+    return made, skipped

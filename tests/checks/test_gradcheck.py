@@ -30,6 +30,11 @@ CALLS: dict[str, tuple[str, ...]] = {
 }
 GRADIENTS = {name: LAYERS[args[0]].gradient_names for name, args in CALLS.items()}
 EVERY = [(name, gradient) for name, names in GRADIENTS.items() for gradient in names]
+IDENTITIES = {name: set(GRADIENTS[name]) for name in CALLS} | {
+    "training": {"dx", "dbeta"},
+    "inference": {"dbeta"},
+}
+"""The gradients that an exact identity judges too."""
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +47,16 @@ def checks_of(*args: str) -> list[dict[str, Any]]:
     found = result["checks"]
     assert isinstance(found, list)
     return found
+
+
+def numeric(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the checks by a numeric gradient, without the exact identities beside them."""
+    return [check for check in checks if "identity" not in check]
+
+
+def exact(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the checks of exact identities."""
+    return [check for check in checks if "identity" in check]
 
 
 Fault = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
@@ -100,12 +115,19 @@ def test_probes_are_uneven(layer: str) -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_right_gradients_pass(name: str) -> None:
     checks = checks_of(*CALLS[name])
-    assert [check["tensor"] for check in checks] == list(GRADIENTS[name])
-    for check in checks:
+    assert [check["tensor"] for check in numeric(checks)] == list(GRADIENTS[name])
+    assert {check["tensor"] for check in exact(checks)} == IDENTITIES[name]
+    for check in exact(checks):
+        assert (check["verdict"], check["mismatched"]) == ("pass", 0)
+        assert check["max_rel_error"] < 1e-13
+    for check in numeric(checks):
         assert check["verdict"] == "pass"
         assert check["mismatched"] == 0
         assert check["norm_rel_error"] < (1e-14 if check["step"] == 1 else 1e-8)
-        assert check["evaluations"] == 2 * check["elements"]
+        assert check["evaluations"] <= 2 * check["elements"]
+    for check in numeric(checks_of(*CALLS[name], "--no-structure")):
+        sides = {"central": 2, "complex-step": 1}[check["method"]]
+        assert (check["verdict"], check["evaluations"]) == ("pass", sides * check["elements"])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -116,16 +138,20 @@ def test_a_planted_fault_fails(
     plant(monkeypatch, CALLS[name][0], gradient, FAULTS[fault])
     ended = call("gradcheck", *CALLS[name], "--json")
     assert ended.status == 1
-    verdicts = {check["tensor"]: check["verdict"] for check in ended.result["checks"]}
+    checks = ended.result["checks"]
+    verdicts = {check["tensor"]: check["verdict"] for check in numeric(checks)}
     assert verdicts.pop(gradient) == "fail"
     assert set(verdicts.values()) <= {"pass"}
+    others = [check for check in exact(checks) if check["tensor"] != gradient]
+    assert {check["verdict"] for check in others} <= {"pass"}
 
 
 @pytest.mark.parametrize("name, gradient", EVERY)
 def test_a_wrong_shape_fails(name: str, gradient: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, CALLS[name][0], gradient, lambda g: g[:1])
     (check,) = [c for c in checks_of(*CALLS[name]) if c["tensor"] == gradient]
-    assert (check["verdict"], check["note"]) == ("fail", "shapes differ")
+    got, should = ("x".join(map(str, check[key])) for key in ("got", "expected"))
+    assert (check["verdict"], check["note"]) == ("fail", f"shapes differ: {got} should be {should}")
     assert check["got"][0] == 1
     assert check["got"][1:] == check["expected"][1:]
 
@@ -138,7 +164,7 @@ def test_probes_find_a_fault_in_any_gradient(layer: str, monkeypatch: pytest.Mon
             ended = call("gradcheck", layer, "--wrt", gradient[1:], "--json")
             assert ended.status == 1
             for result in ended.results:
-                assert {check["verdict"] for check in result["checks"]} == {"fail"}
+                assert {check["verdict"] for check in numeric(result["checks"])} == {"fail"}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -146,7 +172,11 @@ def test_gradients_of_others_are_judged(name: str) -> None:
     gradient = GRADIENTS[name][-1]
     call(*CALLS[name], "--backward", "--save", "s", "--quiet")
     expect = ("--expect", f"{gradient}=s/{gradient}.npy")
-    ours, theirs = [c for c in checks_of(*CALLS[name], *expect) if c["tensor"] == gradient]
+    checks = [c for c in checks_of(*CALLS[name], *expect) if c["tensor"] == gradient]
+    identities = [(c["subject"], c["identity"], c["verdict"]) for c in exact(checks)]
+    texts = [text for subject, text, _ in identities if subject == "ours"]
+    assert identities == [(s, text, "pass") for s in ("ours", "expected") for text in texts]
+    ours, theirs = numeric(checks)
     assert (ours["subject"], theirs["subject"]) == ("ours", "expected")
     assert (ours["verdict"], theirs["verdict"]) == ("pass", "pass")
     wrong = np.load(f"s/{gradient}.npy")
@@ -155,7 +185,11 @@ def test_gradients_of_others_are_judged(name: str) -> None:
     np.save(f"s/{gradient}.npy", wrong)
     ended = call("gradcheck", *CALLS[name], *expect, "--json")
     assert ended.status == 1
-    ours, theirs = [c for c in ended.result["checks"] if c["tensor"] == gradient]
+    checks = [c for c in ended.result["checks"] if c["tensor"] == gradient]
+    verdicts = {c["identity"]: c["verdict"] for c in exact(checks) if c["subject"] == "expected"}
+    assert verdicts == dict.fromkeys(texts, "fail")  # an error of one element balances nothing
+    assert {c["verdict"] for c in exact(checks) if c["subject"] == "ours"} <= {"pass"}
+    ours, theirs = numeric(checks)
     assert (ours["verdict"], theirs["verdict"], theirs["mismatched"]) == ("pass", "fail", 1)
     assert theirs["worst"]["index"] == list(place)
     assert theirs["worst"]["analytic"] == wrong[place]
@@ -167,15 +201,21 @@ def test_gradients_of_others_are_judged(name: str) -> None:
 def test_an_expected_gradient_is_judged_by_its_own_precision() -> None:
     call(*CONV, "--backward", "--save", "s", "--quiet")
     np.save("dw.npy", np.load("s/dw.npy").astype(np.float32))
-    assert [c["verdict"] for c in checks_of(*CONV, "--expect", "dw=dw.npy")].count("fail") == 0
-    (check,) = [c for c in checks_of(*CONV, "--expect", "dw=dw.npy") if c["subject"] == "expected"]
+    checks = checks_of(*CONV, "--expect", "dw=dw.npy")
+    assert {c["verdict"] for c in checks} == {"pass"}
+    (check,) = [c for c in numeric(checks) if c["subject"] == "expected"]
     assert check["rtol"] == 1e-3
+    assert {c["rtol"] for c in exact(checks) if c["subject"] == "expected"} == {1e-4}
+    assert {c["rtol"] for c in exact(checks) if c["subject"] == "ours"} == {1e-11}
 
 
 def test_a_gradient_outside_wrt_is_compared_with_ours() -> None:
     call(*CONV, "--backward", "--save", "s", "--quiet")
     checks = checks_of(*CONV, "--wrt", "x", "--expect", "dw=s/dw.npy")
-    assert [(c["check"], c["tensor"]) for c in checks] == [("expect", "dw"), ("gradcheck", "dx")]
+    made = [(c["check"], c["tensor"]) for c in numeric(checks)]
+    assert made == [("expect", "dw"), ("gradcheck", "dx")]
+    assert {c["tensor"] for c in exact(checks)} == {"dx"}
+    assert {c["verdict"] for c in checks} == {"pass"}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -186,12 +226,16 @@ def test_nothing_tested_is_vacuous_and_fails(name: str) -> None:
 
 
 def test_options() -> None:
-    dx, dw, db = checks_of(*CONV, "--elements", "5", "--step", "0.25")
+    dx, dw, db = numeric(checks_of(*CONV, "--elements", "5", "--step", "0.25"))
     assert [c["elements"] for c in (dx, dw, db)] == [5, 5, 3]
     assert [c["step"] for c in (dx, dw, db)] == [0.25] * 3
-    assert [c["tensor"] for c in checks_of(*CONV, "--wrt", "b,x")] == ["dx", "db"]
-    assert [c["rtol"] for c in checks_of(*CONV, "--rtol", "0.5")] == [0.5] * 3
-    assert {c["atol"] for c in checks_of(*CONV, "--atol", "7")} == {7}
+    only = checks_of(*CONV, "--wrt", "b,x")
+    assert [c["tensor"] for c in numeric(only)] == ["dx", "db"]
+    assert {c["tensor"] for c in exact(only)} == {"dx", "db"}
+    loose = checks_of(*CONV, "--rtol", "0.5")
+    assert [c["rtol"] for c in numeric(loose)] == [0.5] * 3
+    assert {c["rtol"] for c in exact(loose)} == {1e-11}  # an identity has no step to allow for
+    assert {c["atol"] for c in numeric(checks_of(*CONV, "--atol", "7"))} == {7}
 
 
 def test_elements_are_the_same_for_a_seed() -> None:
@@ -202,14 +246,18 @@ def test_elements_are_the_same_for_a_seed() -> None:
 def test_some_elements_find_a_fault_there(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, "conv", "dw", FAULTS["doubled"])
     ended = call("gradcheck", *CONV, "--elements", "2", "--json")
-    assert [c["verdict"] for c in ended.result["checks"]] == ["pass", "fail", "pass"]
+    checks = ended.result["checks"]
+    for found in (numeric(checks), exact(checks)):
+        verdicts = [(c["tensor"], c["verdict"]) for c in found]
+        assert verdicts == [("dx", "pass"), ("dw", "fail"), ("db", "pass")]
 
 
 def test_float32_has_a_looser_tolerance_and_still_finds_faults(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     checks = checks_of(*CONV, "--dtype", "float32")
-    assert {(c["verdict"], c["rtol"]) for c in checks} == {("pass", 1e-3)}
+    assert {(c["verdict"], c["rtol"]) for c in numeric(checks)} == {("pass", 1e-3)}
+    assert {(c["verdict"], c["rtol"]) for c in exact(checks)} == {("pass", 1e-4)}
     plant(monkeypatch, "conv", "dx", lambda g: g * 1.01)
     assert call("gradcheck", *CONV, "--dtype", "float32").status == 1
 
@@ -234,3 +282,59 @@ def test_backward_fault_fails_run_with_gradcheck(monkeypatch: pytest.MonkeyPatch
 
 def test_wrong_tensors_are_refused_before_anything_is_checked() -> None:
     assert "w needs a shape" in complaint(call("gradcheck", "conv", "--x", "normal:2x3x4x5"))
+
+
+@pytest.mark.parametrize(
+    "flags, left, reason",
+    [
+        (("--stride", "2,3"), -2, ("--stride", "stride has 2 numbers, but x has 1 spatial axes")),
+        (("--groups", "2"), 2, ("--groups", "groups 2 does not divide the 3 channels of x")),
+        (("--transposed",), 1, ("built-in probe conv-plain", "4 channels (4x3x3x2), but x has 3")),
+    ],
+)
+def test_probes_that_the_parameters_rule_out_are_skipped(
+    flags: tuple[str, ...], left: int, reason: tuple[str, str]
+) -> None:
+    ended = call("gradcheck", "conv", *flags, "--json", "--save", "s")
+    assert ended.status == 0
+    assert [r["name"] for r in ended.results] == [f"conv-{p.name}" for p in PROBES["conv"]]
+    made = [r for r in ended.results if r["status"] == "passed"]
+    skipped = [r for r in ended.results if r["status"] == "skipped"]
+    assert len(made) == left % len(PROBES["conv"])
+    assert len(made) + len(skipped) == len(PROBES["conv"])
+    assert {c["verdict"] for r in made for c in r["checks"]} == {"pass"}
+    assert skipped[0]["error"]["where"] == reason[0]
+    assert reason[1] in skipped[0]["error"]["message"]
+    assert not any({"tensors", "checks"} & set(r) for r in skipped)
+    assert len(ended.err.splitlines()) == len(skipped)
+    first = f"note: {skipped[0]['name']} is skipped: {reason[0]}: "
+    assert ended.err.startswith(first)
+    assert {path.name for path in Path("s").iterdir()} == {r["name"] for r in made}
+    table = call("gradcheck", "conv", *flags)
+    assert table.status == 0
+    assert f"{len(made)} passed, {len(skipped)} skipped" in table.out
+    quiet = call("gradcheck", "conv", *flags, "--quiet")
+    assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_a_skipped_probe_hides_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch, "conv", "dw", FAULTS["negated"])
+    ended = call("gradcheck", "conv", "--groups", "2", "--json")
+    assert ended.status == 1
+    assert {r["status"] for r in ended.results} == {"failed", "skipped"}
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (("--stride", "x"), "--stride: stride must be whole"),
+        (("--groups", "5"), "--groups: groups 5 does not divide the 3 channels of x"),
+        (("--padding", "-1"), "--padding: padding must be at least 0"),
+    ],
+)
+def test_parameters_that_rule_out_every_probe_are_an_error(
+    flags: tuple[str, ...], says: str
+) -> None:
+    ended = call("gradcheck", "conv", *flags, "--json")
+    assert says in complaint(ended)
+    assert ended.out == ""

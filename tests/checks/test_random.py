@@ -48,7 +48,7 @@ def test_no_planted_fault_passes_in_2000_cases() -> None:
             verdicts["same result"] += 1
             continue
         options = GradcheckOptions(wrt=(name[1:],))
-        expected = {name: (wrong, "float64")}
+        expected = {name: [(wrong, "float64")]}
         checks = check_gradients(layer, plan, tensors, expected, options, seed)
         (check,) = [c for c in checks if c.subject == "expected" and c.identity is None]
         verdicts[check.verdict] += 1

@@ -104,6 +104,12 @@ VALUES = [
     bad("negative step", HEAD + "gradcheck: {step: -1}", "c.yaml:4:19", "is -1"),
     bad("wrt", HEAD + "gradcheck: {wrt: [x, w]}", "c.yaml:4:18", "'w'"),
     bad("backward off", HEAD + "backward: false\ngradcheck: true", "c.yaml:4:11", "gradcheck"),
+    bad(
+        "backward off with dy",
+        "layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2', dy: normal}\n"
+        "backward: false",
+        *("c.yaml:4:11", "backward is off, but dy is given", "--dy none"),
+    ),
 ]
 
 SOURCES = [

@@ -102,6 +102,11 @@ DOES_NOT_APPLY = [
     bad("momentum without running statistics", (*BN, "--momentum", "0.1"), "--momentum"),
     bad("--no-backward of gradcheck", ("gradcheck", *PAD, "-p", "1", "--no-backward"), "backward"),
     bad(
+        "--no-backward with dy",
+        (*CONV, "--no-backward", "--dy", "normal"),
+        *("--no-backward", "dy is given"),
+    ),
+    bad(
         "--no-backward of an expected gradient",
         (*CONV, "--no-backward", "--expect", "dx=zeros"),
         *("--no-backward", "dx"),

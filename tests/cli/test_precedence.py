@@ -150,8 +150,14 @@ def test_checks_of_the_config_are_made() -> None:
         "layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n"
         "expect: {y: {sum: 4}}\ngradcheck: {elements: 2, step: 0.5}\n"
     )
-    ended = call("pad", "--config", "e.yaml", "--json")
-    assert [check["check"] for check in ended.result["checks"]] == ["expect", "gradcheck"]
+    checks = call("pad", "--config", "e.yaml", "--json").result["checks"]
+    kinds = [(check["check"], check.get("identity")) for check in checks]
+    assert kinds == [
+        ("expect", None),
+        ("gradcheck", None),
+        ("gradcheck", "sum(dx*x) = sum(dy*y)"),
+    ]
+    assert {check["verdict"] for check in checks} == {"pass"}
     assert call("pad", "--config", "e.yaml", "--x", "zeros:1x1x2x2").status == 1
 
 
@@ -165,8 +171,10 @@ def test_gradcheck_flags_go_on_top_of_the_config() -> None:
         (("--elements", "3"), 3, 0.5),
         (("--step", "1"), 2, 1),
     ):
-        (check,) = call("gradcheck", "pad", "--config", "e.yaml", *flags, "--json").result["checks"]
+        made = call("gradcheck", "pad", "--config", "e.yaml", *flags, "--json").result["checks"]
+        (check,) = [check for check in made if "identity" not in check]
         assert (check["elements"], check["step"]) == (elements, step)
+        assert {check["verdict"] for check in made} == {"pass"}
 
 
 def test_tolerance_flags_win_over_assertions() -> None:
@@ -186,11 +194,58 @@ def test_a_case_replaces_all_but_params_tensors_and_expect() -> None:
     )
     checks = call("run", "m.yaml", "--json").result["checks"]
     assert [
-        (c["tensor"], c.get("assertion"), c["elements"] if "step" in c else 0) for c in checks
+        (c["tensor"], c.get("assertion"), c["elements"] if "step" in c else 0)
+        for c in checks
+        if "identity" not in c
     ] == [
         ("y", "shape", 0),
         ("x", "sum", 0),
         ("dx", None, 4),
+    ]
+    assert [c["tensor"] for c in checks if "identity" in c] == ["dx"]
+    assert {c["verdict"] for c in checks} == {"pass"}
+
+
+def sums(checks: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(c["tensor"], c["assertion"], c["verdict"]) for c in checks if c["check"] == "expect"]
+
+
+@pytest.mark.parametrize("written", ["{sum: 5}", "[{sum: 5}]"])
+def test_what_flags_expect_is_judged_beside_what_the_config_expects(written: str) -> None:
+    Path("e.yaml").write_text(
+        "layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n"
+        f"expect: {{y: {written}, x: {{sum: 4}}}}\n"
+    )
+    call("pad", "--x", "ones:1x1x2x2", "-p", "1", "--save", "s/e", "--quiet")
+    beside = [("y", "sum", "fail"), ("y", "npy", "pass"), ("x", "sum", "pass")]
+    for flag in ("s/e/y.npy", "y=s/e/y.npy"):
+        ended = call("pad", "--config", "e.yaml", "--expect", flag, "--json")
+        assert (ended.status, sums(ended.result["checks"])) == (1, beside)
+    ended = call("run", "e.yaml", "--expect", "s", "--json")
+    assert (ended.status, sums(ended.result["checks"])) == (1, [*beside, ("x", "npy", "pass")])
+    Path("e.yaml").write_text(Path("e.yaml").read_text().replace("5", "4"))
+    assert call("run", "e.yaml", "--expect", "s").status == 0
+    np.save("s/e/y.npy", np.zeros((1, 1, 4, 4)))
+    assert call("run", "e.yaml", "--expect", "s").status == 1
+    Path("e.yaml").write_text(Path("e.yaml").read_text().replace(written.replace("5", "4"), "[]"))
+    message = complaint(call("pad", "--config", "e.yaml", "--expect", "s/e/y.npy"))
+    assert message.startswith("e.yaml:4:13: expect of y is an empty list")
+
+
+def test_every_gradient_given_is_judged() -> None:
+    call("pad", "--x", "normal:1x2x3x4", "-p", "1", "--backward", "--save", "s", "--quiet")
+    np.save("wrong.npy", 2 * np.load("s/dx.npy"))
+    Path("e.yaml").write_text(
+        "layer: pad\nparams: {padding: 1}\ntensors: {x: 'normal:1x2x3x4'}\n"
+        "expect: {dx: {npy: wrong.npy}}\n"
+    )
+    ended = call("gradcheck", "pad", "--config", "e.yaml", "--expect", "dx=s/dx.npy", "--json")
+    assert ended.status == 1
+    numeric = [c for c in ended.result["checks"] if "identity" not in c]
+    assert [(c["subject"], c["verdict"]) for c in numeric] == [
+        ("ours", "pass"),
+        ("expected", "fail"),
+        ("expected", "pass"),
     ]
 
 

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,12 @@ def test_last_line_says_how_it_ended() -> None:
     good = conv(expect={"y": {"shape": [2, 4, 7, 16]}})
     assert shown(good).splitlines()[-1] == "passed: 1 check"
     last = " ".join(shown(CHECKED, width=300).splitlines()[-1].split())
-    assert last.startswith("FAILED: 3 of 6 checks; y expect npy (the test): y[")
+    start = "FAILED: 3 of 9 checks; y expect npy (the test): "
+    assert last == start + "y is all zero: never computed"
+    bare = [replace(check, diagnosis=None) for check in CHECKED.checks]
+    assert ending(replace(CHECKED, checks=bare)).startswith(start + "y[")
+    exact = [check.verdict for check in CHECKED.checks if check.identity is not None]
+    assert exact == ["pass"] * 3
 
 
 @pytest.mark.parametrize("name", ["[h]", "[/b]", "[bold red]x", ":smile:", "[link=a]b", "a\\[b]"])
