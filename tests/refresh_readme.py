@@ -1,7 +1,8 @@
 """Rewrite what the README takes from the program: `python -m tests.refresh_readme`.
 
 The README marks each such block in comments, `<!-- generated: WHAT -->` to `<!-- end -->`. WHAT is
-`help COMMAND`, `output COMMAND LINE` (as printed into a pipe) or `parameters`.
+`help` (of every command that the app has), `output COMMAND LINE` (as printed into a pipe) or
+`parameters`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import typer
 
 import cnncli
-from cnncli.layers.parameters import Choice, Padding, Parameter, PerAxis, Switch, parameters, show
+from cnncli.cli.app import app
+from cnncli.layers.parameters import Choice, Padding, Parameter, PerAxis, Switch, parameters
 from cnncli.layers.table import LAYERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,12 +52,36 @@ def rendered(what: str) -> str:
     """Return the text of a generated block."""
     kind, _, rest = what.partition(" ")
     if kind == "help":
-        return fenced(output_of([*shlex.split(rest.removeprefix("cnncli")), "--help"]))
+        return "".join(help_of(command) for command in commands())
     if kind == "output":
         return fenced(f"$ {rest}\n{output_of(shlex.split(rest)[1:])}")
     if kind == "parameters":
         return parameter_table()
     raise ValueError(f"the README asks for {what!r}, which nothing generates")
+
+
+def commands() -> Iterator[str]:
+    """Yield every command that can be typed, groups before what is in them: `cnncli conv`."""
+    yield from _below("cnncli", typer.main.get_command(app))
+
+
+def _below(name: str, command: Any) -> Iterator[str]:
+    yield name
+    if hasattr(command, "list_commands"):
+        context = typer.Context(command, info_name=name)
+        for child in command.list_commands(context):
+            yield from _below(f"{name} {child}", command.get_command(context, child))
+
+
+def summary(command: str) -> str:
+    """Return the line under which a command's help is folded away."""
+    return f"<details><summary><code>{command}</code></summary>"
+
+
+def help_of(command: str) -> str:
+    """Return a command's help, folded away."""
+    text = fenced(output_of([*command.split()[1:], "--help"]))
+    return f"{summary(command)}\n\n{text}\n</details>\n"
 
 
 def fenced(text: str) -> str:
@@ -64,9 +94,7 @@ def parameter_table() -> str:
     for layer in LAYERS.values():
         for declared in parameters(layer.Params):
             cells = (layer.name, flag(declared), f"`{declared.name}`", values(declared))
-            default = "required" if declared.required else ""
-            default = default or declared.shown_default or show(declared.default)
-            rows.append("| " + " | ".join((*cells, default, declared.help)) + " |")
+            rows.append("| " + " | ".join((*cells, declared.default_text(), declared.help)) + " |")
     return "\n".join(rows) + "\n"
 
 
