@@ -103,7 +103,7 @@ def test_the_blas_is_held_to_one_thread() -> None:
     assert ended.stderr.split() == ["1", "3"]
 
 
-@pytest.mark.parametrize("command", [SMALL, ("gradcheck", *SMALL), ("run", "none.yaml")])
+@pytest.mark.parametrize("command", [SMALL, ("gradcheck", *SMALL)])
 def test_a_wrong_number_of_threads_is_an_error(command: tuple[str, ...]) -> None:
     call = [sys.executable, "-m", "cnncli", *command, "--threads", "two"]
     ended = subprocess.run(call, capture_output=True, text=True, check=False)
