@@ -147,6 +147,9 @@ def _root(
 def process() -> int:
     """Run the command line as a process of its own and return its exit status."""
     gc.set_threshold(GC_THRESHOLD)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell closed it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for good
     try:
         return main()
     finally:

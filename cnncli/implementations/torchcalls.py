@@ -119,6 +119,8 @@ def _batch_norm(plan: Plan) -> list[str]:
         count *= size
     if params["training"] and count == 1:
         raise CannotExpressError("torch normalises no batch of one value a channel")
+    if params["training"] and params["eps"] == 0:
+        raise CannotExpressError("torch's batch norm in training needs eps above 0")
     end = f"gamma, beta, training={params['training']}, {{}}eps={params['eps']!r})"
     if not params["training"]:
         return [f"y = F.batch_norm(x, running_mean, running_var, {end.format('')}"]

@@ -50,6 +50,8 @@ def find_submissions(
                 found += [p for p in Path(name).rglob("*") if _counts(p, Path(name))]
             elif Path(name).suffix in SUFFIXES and Path(name).is_file():
                 found.append(Path(name))
+    if not found and not path.exists() and not glob.has_magic(text):
+        raise UsageError(f"there is no file or folder {text}", where)
     if not found:
         raise UsageError(f"{text} holds no submission ({' or '.join(SUFFIXES)})", where)
     found = sorted(dict.fromkeys(found))
