@@ -114,7 +114,8 @@ def _time_layers(cases: list[Case], options: BenchOptions, *, json: bool, quiet:
     rows = []
     for row in bench(cases, options, on_blas):
         rows.append(row)
-        say(f"{row.name}, {row.direction}, {row.dtype}, {row.threads} thread{"s" if row.threads > 1 else ""}: done")
+        plural = "s" if row.threads > 1 else ""
+        say(f"{row.name}, {row.direction}, {row.dtype}, {row.threads} thread{plural}: done")
         if json:
             _print_json(row_record(row))
     found = means(rows)
