@@ -11,6 +11,10 @@ from cnncli.errors import MissingExtraError
 from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats
 from cnncli.implementations.kerascalls import write_keras
 
+NO_KERNEL = ("not yet support",)
+NO_FLOAT64 = ("of double is not in the list", "Could not find device for node")
+"""What TensorFlow says on a CPU of a case that it has no code for, and of one in float64."""
+
 
 class Keras:
     """keras.ops over one of its backends, which also gives the gradients.
@@ -56,14 +60,24 @@ class Keras:
         run = {"tensorflow": _on_tensorflow, "torch": _on_torch}[self._name]
         outputs = [name for name in task.plan.outputs if name != "indices"]
         wanted = [name[1:] for name in task.plan.gradients] if task.backward else []
-        found = run(
-            self._backend, compile(text, "<the case as Keras's calls>", "exec"), moved, wanted
-        )
+        code = compile(text, "<the case as Keras's calls>", "exec")
+        note = None
+        try:
+            found = run(self._backend, code, moved, wanted)
+        except Exception as error:
+            if any(words in str(error) for words in NO_KERNEL):
+                raise CannotExpressError(str(error).partition("}} ")[2] or str(error)) from None
+            if dtype != "float64" or not any(words in str(error) for words in NO_FLOAT64):
+                raise
+            dtype, note = "float32", f"{self._name} computes this in float32 alone"
+            narrow = {name: array.astype(dtype) for name, array in moved.items()}
+            found = run(self._backend, code, narrow, wanted)
         names = outputs + ["d" + name for name in wanted]
         return Computed(
             tensors={name: to_inside("nhwc", name, found[name]) for name in names},
             stored=dtype,
             reasons={"indices": "Keras does not tell where a maximum stands"},
+            note=note,
         )
 
 
@@ -76,7 +90,12 @@ def _on_tensorflow(tf: Any, code: Any, arrays: dict[str, Any], wanted: list[str]
         for name in wanted:
             tape.watch(given[name])
         exec(code, names)
-    found = {name: _numbers(value) for name, value in names.items() if hasattr(value, "numpy")}
+    # The text's own import stands among the names, and keras.ops has a module `numpy`.
+    found = {
+        name: _numbers(value)
+        for name, value in names.items()
+        if callable(getattr(value, "numpy", None))
+    }
     if wanted:
         slopes = tape.gradient(
             names["y"],
