@@ -239,7 +239,7 @@ class _Job:
                     elements=found.left.size,
                     mismatched=int(wrong.sum()),
                     max_abs_error=float(error.max()),
-                    max_rel_error=float(share.max()),
+                    terms_rel_error=float(share.max()),
                     rtol=tolerance,
                     worst=Worst(
                         index=tuple(int(i) for i in place),
