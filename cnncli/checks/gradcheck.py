@@ -21,7 +21,7 @@ from cnncli.checks.numeric import (
 )
 from cnncli.checks.ties import Ties, find_ties
 from cnncli.errors import ConfigError
-from cnncli.layers.base import Layer, Plan, Tensors
+from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -285,7 +285,7 @@ def why_vacuous(layer: Layer, plan: Plan, tensors: Tensors, name: str) -> str:
     others = {"dx": ("w", "gamma"), "dw": ("x",), "dgamma": ("x",)}.get(name, ())
     for other in others:
         if other in tensors and not tensors[other].any():
-            example = "1x2x3 (its shape)" if tensors[other].ndim > 1 else str(tensors[other].size)
+            example = shape_text(tensors[other].shape)
             return start + f"{other} is all zero; give values, such as --{other} normal:{example}"
     if layer.name == "bn" and name == "dx" and plan.params["training"]:
         axes = (0, *range(2, dy.ndim))

@@ -255,3 +255,12 @@ def test_identities_allow_the_rounding_of_what_was_computed(
     status, (result,) = results(capsys, "gradcheck", *command, *flags, *expect)
     (theirs,) = [c for c in result["checks"] if "identity" in c and c["subject"] == "expected"]
     assert (status, theirs["verdict"]) == (1, "fail")
+
+
+def test_a_hint_for_a_vacuous_check_names_the_shape_that_is_there(capsys: Capsys) -> None:
+    command = ("gradcheck", "conv", "--x", "normal:2x3x5x4", "--w", "zeros:4x3x3x2", "--wrt", "x")
+    (check,) = results(capsys, *command)[1][0]["checks"]
+    assert check["note"].endswith("w is all zero; give values, such as --w normal:4x3x3x2")
+    command = ("gradcheck", "bn", "--x", "normal:3x2x4x5", "--gamma", "zeros", "--wrt", "x")
+    notes = [check.get("note", "") for check in results(capsys, *command)[1][0]["checks"]]
+    assert notes[0].endswith("gamma is all zero; give values, such as --gamma normal:2")
