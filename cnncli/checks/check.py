@@ -41,6 +41,8 @@ class Check:
     max_abs_error: float | None = None
     max_rel_error: float | None = None
     norm_rel_error: float | None = None
+    terms_rel_error: float | None = None
+    """Of an identity: the largest difference of its sides over the sum of absolute terms."""
     course_score: float | None = None
     rtol: float | None = None
     atol: float | None = None

@@ -21,18 +21,24 @@ TOLERANCES = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """One equation about a gradient, or one a channel or plane: both sides, and absolute terms."""
+    """One equation about a gradient, or one a channel or plane.
+
+    `left` and `right` are its sides, `terms` the sum of the absolute terms that went into them,
+    those of the gradient itself too: where these cancel, the sides are rounding and nothing else.
+    `rounding` is what rounding may leave beyond a share of the terms.
+    """
 
     text: str
     left: NDArray[Any]
     right: NDArray[Any]
     terms: NDArray[Any]
+    rounding: NDArray[Any] | float = 0.0
 
 
 def identities(
-    layer: Layer, plan: Plan, tensors: Tensors, name: str, gradient: NDArray[Any]
+    layer: Layer, plan: Plan, tensors: Tensors, name: str, gradient: NDArray[Any], stored: str
 ) -> list[Identity]:
-    """Return the identities that `gradient`, as tensor `name`, must meet.
+    """Return the identities that `gradient`, as tensor `name` stored as `stored`, must meet.
 
     `tensors` are float64 and hold the inputs and dy. None where the layer has none for it.
     """
@@ -50,10 +56,7 @@ def identities(
         text = "sum of dx = sum of dy in each (n, c)"
         found.append(_sums(text, gradient, dy, space))
     if layer.name == "bn" and name == "dx" and plan.params["training"]:
-        axes = (0, *space)
-        sums, sizes = gradient.sum(axis=axes), np.abs(gradient).sum(axis=axes)
-        text = "dx sums to 0 in each channel"
-        found.append(Identity(text=text, left=sums, right=np.zeros_like(sums), terms=sizes))
+        found.append(_sums_to_zero(layer, plan, tensors, gradient, stored))
     if layer.name == "bn" and name == "dbeta":
         axes = (0, *space)
         sizes = np.abs(dy).sum(axis=axes) + np.abs(gradient)
@@ -68,11 +71,19 @@ def _adjoint(
     """<dx, x> = <dy, y(x) - y(0)>, which holds for every input that y is linear in."""
     import numpy as np
 
-    value = tensors[source]
+    inputs = {key: tensors[key] for key in plan.inputs}
+    if layer.name == "conv":
+        # What y has besides goes first: to take it away later would leave its rounding behind.
+        for other in ("x",) if source == "b" else ("b",):
+            if other in inputs:
+                inputs[other] = np.zeros_like(inputs[other])
+    value = inputs[source]
+    sizes = {key: np.abs(array) for key, array in inputs.items()}
     both = np.stack([value, np.zeros_like(value)])
-    y, rest = layer.outputs_for(plan, {k: tensors[k] for k in plan.inputs}, source, both)
+    y, rest = layer.outputs_for(plan, inputs, source, both)
+    most, least = layer.outputs_for(plan, sizes, source, np.abs(both))
     left, right = gradient * value, tensors["dy"] * (y - rest)
-    absolute = np.abs(left).sum() + np.abs(right).sum()
+    absolute = np.abs(left).sum() + (np.abs(tensors["dy"]) * (most - least)).sum()
     minus = ""
     if layer.name == "conv" and "b" in plan.inputs:
         minus = " - conv(x, w)" if source == "b" else " - b"
@@ -84,6 +95,36 @@ def _adjoint(
         left=np.asarray(left.sum()),
         right=np.asarray(right.sum()),
         terms=np.asarray(absolute),
+    )
+
+
+def _sums_to_zero(
+    layer: Layer, plan: Plan, tensors: Tensors, gradient: NDArray[Any], stored: str
+) -> Identity:
+    """Batch normalisation does not change when x is shifted, so its dx sums to 0.
+
+    dx = gamma/sigma * (dy - mean(dy) - xhat * mean(dy*xhat)) may be of rounding alone, as for a
+    constant dy; and a large mean of x leaves a rounding in xhat that no share of dy covers.
+    """
+    import numpy as np
+
+    from cnncli.checks.derived import UNITS, rounding_bound
+
+    x, size = tensors["x"], np.abs(tensors["dy"])
+    axes = (0, *range(2, x.ndim))
+    columns = (-1, *(1 for _ in axes[1:]))
+    sigma = np.sqrt(x.var(axis=axes, keepdims=True) + plan.params["eps"])
+    hat = np.abs(x - x.mean(axis=axes, keepdims=True)) / sigma
+    means = [part.mean(axis=axes, keepdims=True) for part in (size, size * hat)]
+    each = np.abs(tensors["gamma"]).reshape(columns) / sigma * (size + means[0] + hat * means[1])
+    unit = UNITS.get(stored, UNITS["float64"])
+    sums = gradient.sum(axis=axes)
+    return Identity(
+        text="dx sums to 0 in each channel",
+        left=sums,
+        right=np.zeros_like(sums),
+        terms=each.sum(axis=axes) + np.abs(gradient).sum(axis=axes),
+        rounding=rounding_bound(layer, plan, tensors, "dx", unit).sum(axis=axes),
     )
 
 

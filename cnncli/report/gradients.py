@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnncli.checks.check import Check
 from cnncli.report.numbers import error_text, index_text, number_text, value_text
-from cnncli.report.tables import STYLES, make_table, make_text
+from cnncli.report.tables import STYLES, identity_text, make_table, make_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,21 +18,22 @@ def gradcheck_table(console: Console, checks: Sequence[Check]) -> Table:
     """Return a row a check: how the reference was found, how exact it is, how far off was judged.
 
     `expected error` is what the method should reach and `observed` what was found, both
-    relative to the whole array (of an identity: to the sum of its terms).
+    relative to the whole array. An identity has no method to expect an error of; what was observed
+    of it is relative to the sum of its absolute terms.
     """
     full = not console.is_terminal
     columns = ("method", "evaluations", "expected error", "observed", "max rel", "worst", "verdict")
     table = make_table("tensor", "whose", *columns)
     for check in checks:
-        observed = check.max_rel_error if check.identity else check.norm_rel_error
+        observed = check.terms_rel_error if check.identity else check.norm_rel_error
         table.add_row(
             check.tensor,
             check.subject or "",
             make_text(method_text(check)),
             "" if check.evaluations is None else str(check.evaluations),
-            error_text(check.rtol if check.identity else check.accuracy),
+            error_text(check.accuracy),
             error_text(observed),
-            error_text(None if check.identity else check.max_rel_error),
+            error_text(check.max_rel_error),
             make_text(_worst(check, full)),
             make_text(check.verdict, STYLES[check.verdict]),
         )
@@ -52,10 +53,9 @@ def _worst(check: Check, full: bool) -> str:
     if check.worst is None:
         got, expected = (value_text(v, full=full) for v in (check.got, check.expected))
         return f"shape {got}, should be {expected}"
-    got, expected = (number_text(v, full=full) for v in (check.worst.got, check.worst.expected))
     if check.identity:
-        place = f"at {','.join(map(str, check.worst.index))}: " if check.worst.index else ""
-        return f"{place}{got} = {expected}?"
+        return identity_text(check, full)
+    got, expected = (number_text(v, full=full) for v in (check.worst.got, check.worst.expected))
     many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
     return f"{index_text(check.tensor, check.worst.index)} {got}, numeric {expected}{many}"
 

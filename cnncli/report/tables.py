@@ -212,8 +212,18 @@ def _check_name(check: Check) -> str:
     return f"{check.check} {check.identity or check.subject}"
 
 
+def identity_text(check: Check, full: bool) -> str:
+    """Return both sides of an identity where they are furthest apart."""
+    assert check.worst is not None
+    left, right = (number_text(v, full=full) for v in (check.worst.got, check.worst.expected))
+    place = f"at {','.join(map(str, check.worst.index))}: " if check.worst.index else ""
+    return f"{place}{left}, not {right}" if check.verdict == "fail" else f"{place}{left} = {right}"
+
+
 def _worst_text(check: Check, full: bool) -> str:
     """Return the worst element and both its values, or the two things that differ."""
+    if check.identity and check.worst is not None:
+        return identity_text(check, full)
     if check.worst is not None:
         got = number_text(check.worst.got, full=full)
         expected = number_text(check.worst.expected, full=full)

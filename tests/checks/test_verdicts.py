@@ -222,3 +222,45 @@ def test_a_slow_check_shows_how_far_it_is(capsys: Capsys) -> None:
     quick = StringIO()
     ProgressBar(quick)("x", 1, 10)
     assert quick.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    "command, name",
+    [
+        (("bn", "--x", "normal:4x3x5x2", "--dy", "ones"), "dx"),
+        (("bn", "--x", "normal:4x3x5x2,loc=1e6"), "dx"),
+        (("bn", "--x", "normal:4x3x5x2", "--gamma", "normal,scale=1e9"), "dx"),
+        (("conv", "--x", "ones:2x3x5x4", "--w", "{w}", "--dy", "ones"), "dx"),
+        (("conv", "--x", "normal:2x3x5x4", "--w", "{w}", "--b", "normal,loc=1e9"), "dw"),
+        (("conv", "--x", "normal:2x3x5x4,loc=1e9", "--w", "{w}", "--b", "normal"), "db"),
+    ],
+    ids=["constant dy", "large mean", "large gamma", "nothing left", "large b", "large x"],
+)
+def test_identities_allow_the_rounding_of_what_was_computed(
+    capsys: Capsys, tmp_path: Path, command: tuple[str, ...], name: str
+) -> None:
+    w = np.random.default_rng(0).normal(size=(4, 3, 3, 2))
+    np.save(tmp_path / "w.npy", w - w.mean(axis=(1, 2, 3), keepdims=True))
+    command = tuple(word.format(w=tmp_path / "w.npy") for word in command)
+    flags = ("--wrt", name[1:], "--allow-vacuous")
+    status, (result,) = results(capsys, "gradcheck", *command, *flags)
+    (exact,) = [check for check in result["checks"] if "identity" in check]
+    assert (status, exact["verdict"]) == (0, "pass")
+    # A wrong gradient fails it all the same.
+    tensors = saved(capsys, tmp_path, *command)
+    wrong = tensors[name]
+    wrong.reshape(-1)[0] += 0.01 * max(np.abs(tensors[key]).max() for key in ("dy", name))
+    np.save(tmp_path / "theirs.npy", wrong)
+    expect = ("--expect", f"{name}={tmp_path / 'theirs.npy'}")
+    status, (result,) = results(capsys, "gradcheck", *command, *flags, *expect)
+    (theirs,) = [c for c in result["checks"] if "identity" in c and c["subject"] == "expected"]
+    assert (status, theirs["verdict"]) == (1, "fail")
+
+
+def test_a_hint_for_a_vacuous_check_names_the_shape_that_is_there(capsys: Capsys) -> None:
+    command = ("gradcheck", "conv", "--x", "normal:2x3x5x4", "--w", "zeros:4x3x3x2", "--wrt", "x")
+    (check,) = results(capsys, *command)[1][0]["checks"]
+    assert check["note"].endswith("w is all zero; give values, such as --w normal:4x3x3x2")
+    command = ("gradcheck", "bn", "--x", "normal:3x2x4x5", "--gamma", "zeros", "--wrt", "x")
+    notes = [check.get("note", "") for check in results(capsys, *command)[1][0]["checks"]]
+    assert notes[0].endswith("gamma is all zero; give values, such as --gamma normal:2")

@@ -126,8 +126,9 @@ def test_json_checks() -> None:
         assert (check["subject"], check["verdict"]) == (subject, verdict)
         assert check["identity"] == "sum(dx*x) = sum(dy*y)"
         assert set(check["worst"]) == {"index", "analytic", "numeric"}
-        for key in ("step", "evaluations", "norm_rel_error"):
+        for key in ("step", "evaluations", "accuracy", "norm_rel_error", "max_rel_error"):
             assert key not in check
+        assert isinstance(check["terms_rel_error"], int | float)
     for check in (expect, expected):
         assert "all zero: never computed" in check["diagnosis"][0]["cause"]
 

@@ -129,6 +129,17 @@ def test_last_line_says_how_it_ended() -> None:
     assert exact == ["pass"] * 3
 
 
+def test_an_identity_says_whether_its_sides_are_equal() -> None:
+    case = ("gradcheck", "pad", "--x", "integers:2x3x5x4", "--padding", "1", "--dy", "ones")
+    out = call(*case, "--expect", "dx=zeros").out
+    ours, theirs = (line for line in out.splitlines() if "sum(dx*x)" in line and "dx  " in line)
+    words = ours.split("sum(dy*y)")[1].split()
+    total = words[1]  # after what was observed: no tolerance stands in "expected error"
+    assert words == ["0", total, "=", total, "pass"]
+    words = theirs.split("sum(dy*y)")[1].split()
+    assert words[1:] == ["0.0,", "not", total, "fail"]
+
+
 @pytest.mark.parametrize("name", ["[h]", "[/b]", "[bold red]x", ":smile:", "[link=a]b", "a\\[b]"])
 def test_names_are_shown_as_they_are(name: str) -> None:
     case = entry("pad", {"padding": 1}, {"x": "ones:1x1x2x2"}, expect={"y": {"sum": 5}})
