@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+WIDE = 130
+"""The columns from which the worst element stands beside the figures."""
+
 
 def gradcheck_table(console: Console, checks: Sequence[Check]) -> Table:
     """Return a row a check: how the reference was found, how exact it is, how far off was judged.
 
-    `expected error` is what the method should reach and `observed` what was found, both
+    `expected` is the error that the method should reach and `observed` what was found, both
     relative to the whole array. An identity has no method to expect an error of; what was observed
-    of it is relative to the sum of its absolute terms.
+    of it is relative to the sum of its absolute terms. Without room for the worst elements,
+    `show_worst` has them.
     """
-    full = not console.is_terminal
-    columns = ("method", "evaluations", "expected error", "observed", "max rel", "worst", "verdict")
-    table = make_table("tensor", "whose", *columns)
+    is_wide = console.width >= WIDE
+    columns = ("method", "evals", "expected", "observed", "max rel", "verdict")
+    table = make_table("tensor", "whose", *columns, *(("worst",) if is_wide else ()))
     for check in checks:
         observed = check.terms_rel_error if check.identity else check.norm_rel_error
         table.add_row(
@@ -34,10 +38,22 @@ def gradcheck_table(console: Console, checks: Sequence[Check]) -> Table:
             error_text(check.accuracy),
             error_text(observed),
             error_text(check.max_rel_error),
-            make_text(_worst(check, full)),
             make_text(check.verdict, STYLES[check.verdict]),
+            *((make_text(_worst(check, not console.is_terminal)),) if is_wide else ()),
         )
     return table
+
+
+def show_worst(console: Console, checks: Sequence[Check]) -> None:
+    """Print the worst element of each check that is no pass, where the table had no room for it."""
+    wrong = [check for check in checks if check.verdict not in ("pass", "skipped")]
+    if console.width >= WIDE or not wrong:
+        return
+    for check in wrong:
+        what = f"{check.identity}: " if check.identity else ""
+        text = f"{check.subject} {check.tensor}: {what}{_worst(check, full=False)}"
+        console.print(make_text(text))
+    console.print()
 
 
 def method_text(check: Check) -> str:

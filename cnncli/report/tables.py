@@ -24,10 +24,11 @@ SMALL = 200
 
 NUMERIC = (
     *("min", "mean", "max", "max abs", "max rel", "seconds", "checks"),
-    *("evaluations", "expected error", "observed", "distance"),
+    *("evals", "expected", "observed", "distance"),
 )
 FOLDING = (
-    *("", "case", "source", "worst", "function", "submission", "submissions"),
+    *("", "case", "source", "covers", "worst", "method", "diagnosis", "what to look at"),
+    *("function", "submission", "submissions"),
     "commonest causes",
 )
 
@@ -81,8 +82,8 @@ def show_results(
 
     `covers` says of each case by its name what it is there for.
     """
-    more = ("accuracy", "covers") if covers else ()
-    table = _table("case", "layer", "y", "checks", "seconds", "status", *more)
+    more = ("accuracy", "covers") if covers else ("seconds",)
+    table = _table("case", "layer", "y", "checks", "status", *more)
     for result in results:
         y = result.tensors.get("y")
         judged = [check for check in result.checks if check.verdict != "skipped"]
@@ -92,9 +93,12 @@ def show_results(
             result.layer or "",
             shape_text(y.array.shape) if y else "",
             f"{passed}/{len(judged)}" if judged else "",
-            f"{result.seconds:.3f}",
             _text(result.status, STYLES[result.status]),
-            *((_accuracy_text(result), _text(covers.get(result.name, ""))) if covers else ()),
+            *(
+                (_accuracy_text(result), _text(covers.get(result.name, "")))
+                if covers
+                else (f"{result.seconds:.3f}",)
+            ),
         )
     _print(console, table)
     for result in results:
@@ -154,7 +158,7 @@ def check_table(console: Console, checks: Sequence[Check]) -> Table:
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:
     """Print checks: comparisons, then gradients, then what is known of those that failed."""
-    from cnncli.report.gradients import gradcheck_table, show_diagnosis
+    from cnncli.report.gradients import gradcheck_table, show_diagnosis, show_worst
 
     gradients = [check for check in checks if check.check == "gradcheck"]
     others = [check for check in checks if check.check != "gradcheck"]
@@ -162,6 +166,7 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
         _print(console, check_table(console, others))
     if gradients:
         _print(console, gradcheck_table(console, gradients))
+        show_worst(console, gradients)
     show_diagnosis(console, checks)
 
 

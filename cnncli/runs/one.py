@@ -257,7 +257,19 @@ def _check(
                     key: to_outside(layout, name, array)
                     for key, array in {"numeric": values, **given}.items()
                 }
-    return checks
+    return [_doubt_dy(check, case) for check in checks]
+
+
+def _doubt_dy(check: Check, case: Case) -> Check:
+    """Return the check, which of a wrong gradient of others asks whether it was of our own dy."""
+    is_theirs = check.check == "expect" or check.subject == "expected"
+    gradients = case.layer.gradient_names
+    if check.verdict != "fail" or not is_theirs or "dy" in case.sources:
+        return check
+    if check.tensor not in gradients or check.assertion == "shape" or check.identity:
+        return check
+    doubt = "dy was not given, so it was made here: was this gradient computed with that dy?"
+    return replace(check, note=f"{check.note}; {doubt}" if check.note else doubt)
 
 
 def _check_against(
