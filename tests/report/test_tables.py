@@ -134,10 +134,10 @@ def test_an_identity_says_whether_its_sides_are_equal() -> None:
     out = call(*case, "--expect", "dx=zeros").out
     ours, theirs = (line for line in out.splitlines() if "sum(dx*x)" in line and "dx  " in line)
     words = ours.split("sum(dy*y)")[1].split()
-    total = words[1]  # after what was observed: no tolerance stands in "expected error"
-    assert words == ["0", total, "=", total, "pass"]
+    total = words[2]  # after what was observed: no tolerance stands in "expected"
+    assert words == ["0", "pass", total, "=", total]
     words = theirs.split("sum(dy*y)")[1].split()
-    assert words[1:] == ["0.0,", "not", total, "fail"]
+    assert words[1:] == ["fail", "0.0,", "not", total]
 
 
 @pytest.mark.parametrize("name", ["[h]", "[/b]", "[bold red]x", ":smile:", "[link=a]b", "a\\[b]"])
