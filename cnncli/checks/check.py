@@ -71,6 +71,11 @@ class Check:
     note: str | None = None
 
     @property
+    def judges_given(self) -> bool:
+        """Tell whether what is wrong, where this fails, is an array that was given, not ours."""
+        return self.check == "expect" or self.subject == "expected"
+
+    @property
     def fails_case(self) -> bool:
         """Tell whether this verdict makes its case fail."""
         return self.verdict == "fail" or (self.verdict == "vacuous" and not self.allowed)

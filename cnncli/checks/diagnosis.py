@@ -22,6 +22,9 @@ CLOSER = 0.1
 """A cause must be this much nearer than the right tensor is."""
 NOTHING = 1e-12
 UNKNOWN = "unknown"
+DIFFER = "shapes differ"
+NEVER = "zero"
+"""The fault that says all of an array by itself: where its zeros differ tells nothing more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +61,18 @@ def diagnose(
 
 
 def full_diagnosis(
-    layer: Layer, plan: Plan, tensors: Tensors, name: str, wrong: NDArray[Any], stored: str = ""
+    layer: Layer,
+    plan: Plan,
+    tensors: Tensors,
+    name: str,
+    wrong: NDArray[Any],
+    stored: str = "",
+    called: str | None = None,
 ) -> Diagnosis:
-    """Return the causes of a wrong tensor as `diagnose` does, with the runner-up; see Diagnosis."""
+    """Return the causes of a wrong tensor as `diagnose` does, with the runner-up; see Diagnosis.
+
+    `called` is what the texts call it, by default its name.
+    """
     import numpy as np
 
     from cnncli.checks.faults import FAULTS
@@ -68,6 +80,7 @@ def full_diagnosis(
     names = (*plan.inputs, "dy")
     wide = {key: np.asarray(tensors[key], np.float64) for key in names if key in tensors}
     bench = Bench(layer, plan, wide, name)
+    called = called or name
     if name == "indices" or (name in plan.gradients and "dy" not in wide):
         return Diagnosis(causes=[], runner_up=None)
     with np.errstate(all="ignore"):
@@ -84,8 +97,8 @@ def full_diagnosis(
                 continue
             cause = Cause(
                 fault=fault.name,
-                cause=fault.cause.format(t=name),
-                look=fault.look.format(t=name),
+                cause=fault.cause.format(t=called),
+                look=fault.look.format(t=called),
                 distance=far,
             )
             # A fault that hardly changes anything here is as far from `wrong` as the right one is.
@@ -95,7 +108,7 @@ def full_diagnosis(
             else:
                 others.append(cause)
         if not causes and away > same:
-            causes = _fits(bench, wrong, right, same)
+            causes = _fits(bench, called, wrong, right, same)
         order = sorted(range(len(causes)), key=lambda at: causes[at].distance)
         tell = _telling_geometry(bench, faults) if len(faults) > 1 else None
     return Diagnosis(
@@ -125,7 +138,9 @@ def _nearest(
     return least if least < float("inf") else None
 
 
-def _fits(bench: Bench, wrong: NDArray[Any], right: NDArray[Any], same: float) -> list[Cause]:
+def _fits(
+    bench: Bench, called: str, wrong: NDArray[Any], right: NDArray[Any], same: float
+) -> list[Cause]:
     """Return what fits with numbers of its own: a factor, bn's terms weighed, values moved."""
     import numpy as np
 
@@ -136,7 +151,7 @@ def _fits(bench: Bench, wrong: NDArray[Any], right: NDArray[Any], same: float) -
             return [
                 Cause(
                     fault="values moved",
-                    cause=f"{name} holds the right values in the wrong places",
+                    cause=f"{called} holds the right values in the wrong places",
                     look="look for a reshape where axes should be transposed, or a wrong index",
                     distance=moved,
                 )
@@ -149,17 +164,17 @@ def _fits(bench: Bench, wrong: NDArray[Any], right: NDArray[Any], same: float) -
         return [
             Cause(
                 fault="factor",
-                cause=f"{name} is {factor:.6g} times the right one",
+                cause=f"{called} is {factor:.6g} times the right one",
                 look=f"look for a factor of {factor:.6g}, or 1/{1 / factor:.6g}",
                 distance=far,
             )
         ]
     if bench.layer.name == "bn" and name == "dx" and bench.plan.params["training"]:
-        return _weighed_terms(bench, wrong, same)
+        return _weighed_terms(bench, called, wrong, same)
     return []
 
 
-def _weighed_terms(bench: Bench, wrong: NDArray[Any], same: float) -> list[Cause]:
+def _weighed_terms(bench: Bench, called: str, wrong: NDArray[Any], same: float) -> list[Cause]:
     """Return bn's dx as a weighed sum of its three terms, by regression, if it is one."""
     import numpy as np
 
@@ -187,7 +202,8 @@ def _weighed_terms(bench: Bench, wrong: NDArray[Any], same: float) -> list[Cause
     return [
         Cause(
             fault="terms weighed",
-            cause=f"dx has its three terms in the wrong proportion: {shown}; each should be 1",
+            cause=f"{called} has its three terms in the wrong proportion: {shown}; "
+            "each should be 1",
             look=f"check the {' and the '.join(off)} term",
             distance=far,
         )
@@ -236,27 +252,33 @@ def explain(
         text = f"not diagnosed: {largest} elements take too long; give a smaller case of the same"
         sits = where_errors_sit(layer, plan, check.tensor, mask) if mask is not None else None
         return replace(check, note=f"{check.note}; {text}" if check.note else text, sits=sits)
-    found = full_diagnosis(layer, plan, tensors, check.tensor, wrong, stored)
+    called = f"the given {check.tensor}" if check.judges_given else check.tensor
+    found = full_diagnosis(layer, plan, tensors, check.tensor, wrong, stored, called)
     rows = [
         {"cause": c.cause, "distance": c.distance, "fault": c.fault, "look": c.look}
         for c in found.causes
     ]
+    right = {**plan.gradients, **plan.outputs}[check.tensor]
     note = check.note
-    if check.got is not None and check.note == "shapes differ":
-        right = {**plan.gradients, **plan.outputs}[check.tensor]
-        note = f"shapes differ: {shape_text(wrong.shape)} should be {shape_text(right)}"
+    if note == DIFFER:
+        note = f"{DIFFER}: {shape_text(wrong.shape)} should be {shape_text(right)}"
+        if check.judges_given:
+            note = f"{DIFFER}: ours is {shape_text(right)}, the given one {shape_text(wrong.shape)}"
     runner = found.runner_up
     if check.tensor == "indices":
         rows = []
-    elif not rows:
+    elif not rows and wrong.shape == right:
         rows = [{"cause": UNKNOWN} | ({"distance": runner.distance} if runner else {})]
+    sits = None
+    if mask is not None and not any(cause.fault == NEVER for cause in found.causes):
+        sits = where_errors_sit(layer, plan, check.tensor, mask)
     return replace(
         check,
         note=note,
         diagnosis=rows or None,
         runner_up={"cause": runner.cause, "distance": runner.distance} if runner else None,
         tell=found.tell,
-        sits=where_errors_sit(layer, plan, check.tensor, mask) if mask is not None else None,
+        sits=sits,
     )
 
 

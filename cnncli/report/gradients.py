@@ -97,7 +97,8 @@ def show_diagnosis(console: Console, checks: Sequence[Check]) -> None:
             )
         console.print(table)
         for place in check.sits or ():
-            console.print(make_text(f"{check.tensor}: {place}"))
+            given = "the given " if check.judges_given else ""
+            console.print(make_text(f"{given}{check.tensor}: {place}"))
         if check.tell:
             console.print(make_text(check.tell))
         console.print()

@@ -239,6 +239,8 @@ def _worst_text(check: Check, full: bool) -> str:
         return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"
     if check.check == "against" and check.got is None:
         return ": ".join(text for text in (check.reason, check.note) if text)
+    if check.note and check.note.startswith("shapes differ: "):
+        return check.note
     text = f"{value_text(check.got, full=full)}, expected {value_text(check.expected, full=full)}"
     return f"{text} ({check.note})" if check.note else text
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnncli.checks.diagnosis import diagnose
+from cnncli.cli.app import main
 from cnncli.layers.base import Array
 from tests.checks.command import expected_check, results
 from tests.checks.randomcases import plan_of, with_gradients
@@ -116,7 +117,11 @@ def test_what_no_fault_explains_is_unknown(capsys: Capsys, tmp_path: Path) -> No
         status, (result,) = results(capsys, *command, "--expect", expect)
         check = expected_check(result, "dx")
         assert (status, check["verdict"]) == (1, "fail")
-        assert [row["cause"] for row in check["diagnosis"]] == ["unknown"]
+        if wrong.shape == (2, 3, 7, 5):
+            assert [row["cause"] for row in check["diagnosis"]] == ["unknown"]
+        else:  # of an array of another shape that is all there is to say
+            assert "diagnosis" not in check
+            assert check["note"] == "shapes differ: ours is 2x3x7x5, the given one 5x5"
 
 
 def test_two_faults_at_once_are_unknown_too() -> None:
@@ -166,3 +171,32 @@ def test_a_float32_tensor_is_diagnosed_at_its_own_precision() -> None:
     half = wrong.astype(np.float16)
     found = diagnose(layer, plan, tensors, "dx", half, "float16")
     assert [cause.fault for cause in found] == ["kernel flipped"]
+
+
+def test_what_is_diagnosed_is_the_given_array(capsys: Capsys) -> None:
+    case = ("conv", "--x", "normal:2x3x5x4", "--w", "normal:4x3x3x2")
+    expect = ("--expect", "y=zeros", "--expect", "dx=zeros")
+    for command in (case, ("gradcheck", *case)):
+        _, (result,) = results(capsys, *command, *expect)
+        for name in ("y", "dx"):
+            check = expected_check(result, name)
+            cause = f"the given {name} is all zero: never computed"
+            assert check["diagnosis"][0]["cause"] == cause
+            assert check["runner_up"]["cause"].startswith(f"the given {name} ")
+            assert "sits" not in check
+        assert main([*command, *expect, "--no-values"]) == 1
+        out = capsys.readouterr().out
+        assert "the given dx is all zero" in out
+        assert "overlap" not in out
+
+
+def test_a_wrong_shape_is_told_once_and_without_contradiction(capsys: Capsys) -> None:
+    case = ("conv", "--x", "normal:2x3x5x4", "--w", "normal:4x3x3x2", "--no-values")
+    note = "shapes differ: ours is 2x4x3x3, the given one 2x4x2x6"
+    assert main([*case, "--expect", "y=zeros:2x4x2x6"]) == 1
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if line.startswith("expect npy"))
+    assert row.split() == ["expect", "npy", "y", *note.split(), "fail"]
+    assert out.splitlines()[-1] == f"FAILED: 1 of 1 check; y expect npy (--expect): {note}"
+    assert "unknown" not in out
+    assert "diagnosis" not in out

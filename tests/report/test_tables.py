@@ -122,7 +122,7 @@ def test_last_line_says_how_it_ended() -> None:
     assert shown(good).splitlines()[-1] == "passed: 1 check"
     last = " ".join(shown(CHECKED, width=300).splitlines()[-1].split())
     start = "FAILED: 3 of 9 checks; y expect npy (the test): "
-    assert last == start + "y is all zero: never computed"
+    assert last == start + "the given y is all zero: never computed"
     bare = [replace(check, diagnosis=None) for check in CHECKED.checks]
     assert ending(replace(CHECKED, checks=bare)).startswith(start + "y[")
     exact = [check.verdict for check in CHECKED.checks if check.identity is not None]
