@@ -105,7 +105,7 @@ def parse_tolerance(entries: dict[str, Node]) -> Tolerance:
     """Return the tolerance that a mapping's rtol, atol, equal_nan and tolerance give."""
     derived = "tolerance" in entries
     if derived:
-        entries["tolerance"].choice("tolerance", ("derived",))
+        _judge_derived(entries["tolerance"])
         for key in ("rtol", "atol"):
             if key in entries:
                 raise entries[key].fail(f"{key} does not apply beside tolerance derived")
@@ -114,6 +114,19 @@ def parse_tolerance(entries: dict[str, Node]) -> Tolerance:
         atol=_finite(entries["atol"], "atol") if "atol" in entries else None,
         equal_nan=entries["equal_nan"].boolean("equal_nan") if "equal_nan" in entries else None,
         derived=derived,
+    )
+
+
+def _judge_derived(node: Node) -> None:
+    try:
+        float(str(node.value))
+    except ValueError:
+        node.choice("tolerance", ("derived",))
+        return
+    hint = " for no tolerance" if float(str(node.value)) == 0 else ""
+    raise node.fail(
+        f"tolerance is derived or left out; a number goes to rtol or atol: "
+        f"--rtol {node.value}{hint} (in a file, rtol: {node.value})"
     )
 
 

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from cnncli.cases.against import Against, parse_against
@@ -235,6 +236,7 @@ def _read_params(
 ) -> tuple[Any, dict[str, str]]:
     written = entries["params"].mapping("params") if "params" in entries else {}
     declared = parameters(layer.Params)
+    _refuse_split_values(written)
     refuse_unknown(written, [param.name for param in declared], f"the params of {layer.name}")
     values = {}
     for param in declared:
@@ -249,6 +251,23 @@ def _read_params(
         else:
             values[param.name] = param.default_for(convention)
     return layer.Params(**values), {name: written[name].where for name in written}
+
+
+def _refuse_split_values(written: Mapping[str, Node]) -> None:
+    """Raise ConfigError where YAML read `{stride: 2,1}` as two keys."""
+    keys = list(written)
+    for before, key in pairwise(keys):
+        if written[key].value is None and key.lstrip("-").isdigit():
+            numbers = [str(written[before].value)]
+            for later in keys[keys.index(key) :]:
+                if written[later].value is not None or not later.lstrip("-").isdigit():
+                    break
+                numbers.append(later)
+            raise ConfigError(
+                f"{','.join(numbers)} reads as a value and a key of its own: "
+                f"write [{', '.join(numbers)}], or quote it",
+                written[key].key_where,
+            )
 
 
 def _read_tensors(entries: Mapping[str, Node], layer: Layer) -> dict[str, Source]:

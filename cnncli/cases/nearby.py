@@ -8,6 +8,8 @@ from pathlib import Path
 from cnncli.cases.node import nearest
 
 MOST = 2000
+CUTOFF = 0.8
+"""How near a name must be: files of one folder and one suffix are all somewhat alike."""
 
 
 def near_path(written: str) -> str:
@@ -24,7 +26,7 @@ def near_path(written: str) -> str:
             names = [entry.name for entry, _ in zip(os.scandir(folder), range(MOST), strict=False)]
         except OSError:
             return ""
-        hint = nearest(missing.name, names)
+        hint = nearest(missing.name, names, CUTOFF)
         return (
             hint.replace("(did you mean ", f"(did you mean {folder}{os.sep}")
             if (hint and str(folder) != ".")

@@ -22,6 +22,8 @@ from cnncli.errors import TensorError
 
 _ARCHIVE = re.compile(r"(?is)(.+?\.np[yz]):(.*)")
 _RAW = re.compile(r"(?is)(.+?\.bin)(?::(.*))?")
+_CALLED = re.compile(r"([A-Za-z_]+)[(\[]+([0-9]+(?:[,x ]+[0-9]+)*)[,)\]]+")
+"""A kind written as a call: normal(1,1,4,4)."""
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _ELSEWHERE = {
     **dict.fromkeys(("randn", "gauss", "gaussian"), "normal"),
@@ -88,6 +90,10 @@ def kind_hint(written: str) -> str:
 
     `norml:2x3` reads as a path, since it is no kind; the hint is ` (did you mean normal:2x3?)`.
     """
+    if called := _CALLED.fullmatch(written):
+        written = f"{called[1]}:{'x'.join(re.findall('[0-9]+', called[2]))}"
+        if called[1] in KINDS:
+            return f" (did you mean {written}?)"
     head = re.split("[:,]", written, maxsplit=1)[0]
     rest = written[len(head) :]
     if re.fullmatch(r"[0-9]+(x[0-9]+)+", head):

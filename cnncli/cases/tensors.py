@@ -137,6 +137,7 @@ def request_for(case: Case, shapes: Mapping[str, Shape]) -> Request:
         tensors=places,
         shapes=shapes,
         convention=case.settings.convention,
+        layer=case.layer.name,
     )
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from cnncli.cases.case import Settings, parse_value
 from cnncli.cases.config import Entries, Entry, find_configs, read_settings
+from cnncli.cases.node import Node, nearest
 from cnncli.cli.call import take_run_options
 from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
 from cnncli.errors import CnncliError, UsageError
+from cnncli.layers.base import Layer
+from cnncli.layers.parameters import parameters
+from cnncli.layers.table import LAYERS
 from cnncli.report.batch import HEADER, Tally, case_line, names_text, show_end
 from cnncli.report.batchprogress import Progress
 from cnncli.report.junit import JUnitFile
@@ -100,6 +105,7 @@ def take_batch(values: dict[str, Any]) -> Batch:
                 words += [f"--{name}", text]
         elif values[name] not in (None, False):
             words += [f"--{name.replace('_', '-')}", values[name]]
+    judge_against(values["against"] or ())
     job = Job(
         options=take_run_options(values, quiet=True),
         settings=tuple(read_settings(values["set"] or ())),
@@ -122,12 +128,61 @@ def take_batch(values: dict[str, Any]) -> Batch:
     )
 
 
+def judge_against(texts: Iterable[str]) -> None:
+    """Raise UsageError, once and not for every case, at a name that nobody has."""
+    from cnncli.implementations.table import judge_name
+    from cnncli.implementations.usercode.find import is_submission
+
+    for text in texts:
+        if not is_submission(text):
+            judge_name(text, "--against")
+
+
+def judge_settings(settings: Iterable[tuple[str, Node]], entries: Iterable[Entry]) -> None:
+    """Raise CnncliError where a value of `--set` is wrong for every case, or its key for each."""
+    settings = list(settings)
+    for key, node in settings:
+        for declared in parameters(Settings):
+            if key == declared.name:
+                parse_value(declared.kind, node, key)
+    inner = [key for key, _ in settings if key.startswith(("params.", "tensors."))]
+    if not inner:
+        return
+    layers = _layers(settings, entries)
+    for key in inner if layers else ():
+        mapping, _, name = key.partition(".")
+        known: dict[str, None] = {}
+        for layer in layers:
+            declared_names = [declared.name for declared in parameters(layer.Params)]
+            known |= dict.fromkeys(declared_names if mapping == "params" else layer.source_names)
+        if name not in known:
+            whose = ", ".join(layer.name for layer in layers)
+            hint = nearest(name, known) or f"; known: {', '.join(known)}"
+            raise UsageError(
+                f"unknown key {name!r} in the {mapping} of {whose}{hint}", f"--set {key}"
+            )
+
+
+def _layers(settings: Iterable[tuple[str, Node]], entries: Iterable[Entry]) -> list[Layer]:
+    """Return the layers of all cases; none where a case does not tell its layer plainly."""
+    nodes: Iterable[Node | None] = [node for key, node in settings if key == "layer"]
+    nodes = nodes or (e.entries.get("layer") for e in entries if e.error is None)
+    names: dict[str, None] = {}
+    for node in nodes:
+        if node is None or not isinstance(node.value, str) or node.value not in LAYERS:
+            return []
+        names[node.value] = None
+    return [LAYERS[name] for name in names]
+
+
 def take_cases(values: dict[str, Any]) -> tuple[list[Entry], RunOptions]:
     """Return the cases that people's functions are to be judged on, `--set` among them."""
     settings = tuple(read_settings(values["set"] or ()))
+    judge_against(values["against"] or ())
+    selection = select(values)
+    judge_settings(settings, selection)
     entries = [
-        entry if entry.error is not None else entry.with_settings(settings)
-        for entry in select(values)
+        entry if entry.error is not None else entry.with_settings(settings) for entry in selection
     ]
     return entries, take_run_options(values, quiet=True)
 

@@ -87,7 +87,15 @@ def _with_first(command: Any, name: str, annotation: Any) -> Any:
 
 
 def _run(values: dict[str, Any]) -> None:
-    from cnncli.cli.batch import Output, list_cases, run_batch, select, take_batch, take_cases
+    from cnncli.cli.batch import (
+        Output,
+        judge_settings,
+        list_cases,
+        run_batch,
+        select,
+        take_batch,
+        take_cases,
+    )
     from cnncli.errors import UsageError
 
     if values["list"]:
@@ -100,6 +108,7 @@ def _run(values: dict[str, Any]) -> None:
         raise typer.Exit(run_submissions(*take_cases(values), values))
     output, batch = Output.take(values), take_batch(values)
     selection = select(values)
+    judge_settings(batch.job.settings, selection)
     if values["list"]:
         raise typer.Exit(list_cases(selection, batch.job, json=output.json))
     raise typer.Exit(run_batch(selection, batch, output))

@@ -70,5 +70,8 @@ def resolve(text: str, where: str | None = None) -> Implementation:
 def judge_name(text: str, where: str | None = None) -> None:
     """Raise UsageError where `text` names no implementation; imports no library."""
     if text not in IMPLEMENTATIONS:
-        hint = nearest(text, IMPLEMENTATIONS) or f"; known: {', '.join(IMPLEMENTATIONS)}"
+        hint = nearest(text, IMPLEMENTATIONS)
+        hint += (
+            f"; it takes {', '.join(IMPLEMENTATIONS)}, a .py or .ipynb file, or a folder of them"
+        )
         raise UsageError(f"no implementation is named {text!r}{hint}", where)

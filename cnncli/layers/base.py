@@ -71,6 +71,8 @@ class Request:
     tensors: Mapping[str, str]
     shapes: Mapping[str, Shape]
     convention: str = "torch"
+    layer: str = ""
+    """The layer's name, which an error about a tensor left out gives."""
 
     def refuse(self, name: str, reason: str) -> None:
         """Raise ConfigError if the user wrote parameter `name`, which does not apply."""
@@ -121,6 +123,9 @@ class Request:
 
     def required(self, name: str, example: str) -> Shape:
         """Return the shape of a tensor that nothing else determines; raise GeometryError."""
+        if name not in self.shapes and name not in self.tensors:
+            owner = f"{self.layer} needs" if self.layer else "this needs"
+            raise self.misfit(name, f"{owner} {name}: --{name} {example} or a file")
         if name not in self.shapes:
             raise self.misfit(
                 name,

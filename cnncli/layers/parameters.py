@@ -153,6 +153,8 @@ class PerAxis(Kind):
         if isinstance(data, str):
             if data in self.words:
                 return data
+            if re.fullmatch(r"[0-9]+(x[0-9]+)+", data):
+                raise ConfigError(f"has one number an axis: write {data.replace('x', ',')}")
             if "," not in data:
                 return _whole(data, self.minimum)
             data = data.split(",")

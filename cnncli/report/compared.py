@@ -76,6 +76,13 @@ def _show_pictures(console: Console, compared: Compared, plane: tuple[int, ...])
     import numpy as np
 
     arrays = compared.arrays
+    found = None if compared.difference is None else compared.difference.comparison
+    if not plane and found is not None and found.mismatched and found.worst is not None:
+        # Where nobody asks for a plane, the one that tells most; the panels' titles say which.
+        plane = found.worst.index[:-2]
+        console.print(
+            _text(f"the plane of the worst element, {index_text('A', found.worst.index)}")
+        )
     panels = [plane_panel(one.name, one.array, plane) for one in arrays]
     if len(panels) == 2 and panels[0].plane.shape == panels[1].plane.shape:
         scale = common_scale(panels[0].plane, panels[1].plane)

@@ -35,7 +35,13 @@ def show_conventions(console: Console, results: Sequence[Result]) -> None:
         (key, [show(params[key]) if key in params else "" for params in resolved]) for key in keys
     ]
     _print(console, "resolved", names, rows)
-    _show_tensors(console, names, [result.tensors for result in results])
+    differ = any(len({text for text in texts if text}) > 1 for _, texts in rows)
+    differ |= _show_tensors(console, names, [result.tensors for result in results])
+    if not differ:
+        from rich.text import Text
+
+        console.print(Text(f"nothing differs for this case: {', '.join(names)} agree on it"))
+        console.print()
 
 
 def show_implementations(console: Console, result: Result) -> None:
@@ -45,7 +51,9 @@ def show_implementations(console: Console, result: Result) -> None:
     _show_tensors(console, ["ours", *result.theirs], columns)
 
 
-def _show_tensors(console: Console, names: list[str], columns: Sequence[Tensors]) -> None:
+def _show_tensors(console: Console, names: list[str], columns: Sequence[Tensors]) -> bool:
+    """Print a table a tensor; return whether any of their rows differ."""
+    differ = False
     tensors = dict.fromkeys(
         name for column in columns for name, t in column.items() if t.role != "input"
     )
@@ -59,7 +67,9 @@ def _show_tensors(console: Console, names: list[str], columns: Sequence[Tensors]
         ]
         marked = {key for key, values in texts.items() if _differ(values, found)}
         rows += _value_rows(found, marked)
+        differ |= bool(marked) or len({text for text in rows[0][1] if text}) > 1
         _print(console, name, names, rows, marked)
+    return differ
 
 
 def _value_rows(

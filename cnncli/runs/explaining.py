@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FLAG = "--explain"
 _INDEX = re.compile(r"-?[0-9]{1,18}(,-?[0-9]{1,18})*\Z")
+_BRACKETED = re.compile(r"(\w*)\[([^]]*)\]\Z")
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,14 @@ class Target:
 
 
 def read_target(text: str, layer: Layer) -> Target:
-    """Return the element that `0,2,3,1` (of y) or `dx:0,1,4,4` names; raise UsageError."""
+    """Return the element that `0,2,3,1` (of y) or `dx:0,1,4,4` names; raise UsageError.
+
+    `dx[0,1,4,4]`, as every report writes an element, is taken too.
+    """
     name, colon, index = text.rpartition(":")
-    name = name if colon else "y"
+    if bracketed := _BRACKETED.match(text):
+        name, colon, index = bracketed[1], ":", bracketed[2]
+    name = name if name and colon else "y"
     known = (*layer.outputs, *layer.gradient_names)
     if name not in known:
         what = f"{name} is given, not computed" if name in layer.source_names else f"not {name!r}"

@@ -38,7 +38,7 @@ def test_near_path(written: str, hint: str) -> None:
         (["run", "config.yml"], "did you mean config.yaml?"),
         (["conv", "--tensors", "samples/con"], "did you mean samples/conv?"),
         (["pad", "-p", "1", "--x", "samples/conv/weight.npy"], "samples/conv/weights.npy?"),
-        (["pad", "-p", "1"], "such as --x normal:2x3x8x8"),
+        (["pad", "-p", "1"], "needs x: --x normal:2x3x8x8"),
         (
             ["conv", "--x", "normal:1x1x4x4", "--w", "normal:1x1x6x4"],
             "2 more of --padding along H would do",
@@ -51,3 +51,9 @@ def test_errors_name_what_to_type_next(
     found = call(monkeypatch, *args)
     assert found.status == 2
     assert text in found.err
+
+
+def test_a_name_that_only_shares_its_suffix_is_not_offered(tmp_path: Path) -> None:
+    (tmp_path / "grad.npy").touch()
+    assert near_path(f"{tmp_path}/data.npy") == ""
+    assert f"{tmp_path}/grad.npy" in near_path(f"{tmp_path}/grads.npy")

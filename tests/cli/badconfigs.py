@@ -43,6 +43,12 @@ YAML = [
 ]
 
 KEYS = [
+    bad(
+        "a value that YAML splits",
+        "layer: pool\ntensors: {x: 'ones:1x1x4x4'}\nparams: {kernel: 2, stride: 2,1}",
+        "c.yaml:3:",
+        "2,1 reads as a value and a key of its own: write [2, 1]",
+    ),
     bad("unknown key", HEAD + "sede: 3", "c.yaml:4:1", "'sede'", "did you mean seed"),
     bad(
         "unknown parameter", HEAD.replace("padding", "pading"), "c.yaml:2:10", "'pading'", "padding"
@@ -132,7 +138,7 @@ SOURCES = [
     bad(
         "values of text",
         HEAD.replace('"normal:2x3x5x4"', "{values: [[[[1, two]]]]}"),
-        *("c.yaml:3:30", "'two'"),
+        *("c.yaml:3:", "'two'"),
     ),
     bad(
         "zero_extend that shrinks",

@@ -33,10 +33,16 @@ USAGE = [
     bad("--quiet with --json", (*CONV, "--quiet", "--json"), "--json", "--quiet"),
     bad("--rtol with nothing to judge", (*CONV, "--rtol", "1"), "--rtol"),
     bad("--equal-nan with nothing to judge", (*CONV, "--equal-nan"), "--equal-nan"),
+    bad("conv without x", ("conv", "--w", W), "conv needs x: --x normal:2x3x8x8 or a file"),
+    bad("conv without w", ("conv", "--x", X), "conv needs w: --w"),
+    bad("a kind as a call", ("pad", "-p", "1", "--x", "normal(1,1,4)"), "normal:1x1x4?"),
+    bad("--tolerance 0", (*CONV, "--expect", "ones", "--tolerance", "0"), "--rtol 0", "no tol"),
+    bad("--tolerance 1e-3", (*CONV, "--expect", "ones", "--tolerance", "1e-3"), "--rtol 1e-3"),
     bad("one --out for many probes", ("gradcheck", "pad", "--out", "y.npy"), "--out"),
 ]
 
 PARAMETERS = [
+    bad("kernel written as a shape", (*POOL, "--kernel", "2x2"), "--kernel", "write 2,2"),
     bad("stride 0", (*CONV, "--stride", "0"), "--stride", "at least 1", "is 0"),
     bad("stride of text", (*CONV, "--stride", "two"), "--stride", "'two'"),
     bad("stride of a fraction", (*CONV, "--stride", "1.5"), "--stride", "'1.5'"),
@@ -171,9 +177,9 @@ GEOMETRY = [
 ]
 
 TENSORS = [
-    bad("no x", ("conv", "--w", W), "x needs a shape", "normal:2x3x8x8"),
-    bad("no w", ("conv", "--x", X), "w needs a shape"),
-    bad("x taken away", (*CONV, "--x", "none"), "x needs a shape"),
+    bad("no x", ("conv", "--w", W), "needs x: --x", "normal:2x3x8x8"),
+    bad("no w", ("conv", "--x", X), "needs w: --w"),
+    bad("x taken away", (*CONV, "--x", "none"), "needs x: --x"),
     bad("x without a shape", ("conv", "--x", "normal", "--w", W), "x needs a shape"),
     bad("empty text", ("pad", "-p", "1", "--x", ""), "--x", "empty"),
     bad("misspelt kind", ("pad", "-p", "1", "--x", "norml:2x3x4x5"), "--x", "normal:2x3x4x5"),

@@ -62,3 +62,13 @@ def test_probes_are_many_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     found = call(monkeypatch, "gradcheck", "pad", "--explain", "dx:0,0,0,0")
     assert found.status == 2
     assert "giving its tensors" in found.err
+
+
+@pytest.mark.parametrize("written", ["y[0,0,1,1]", "[0, 0, 1, 1]"])
+def test_an_element_is_taken_as_reports_write_it(
+    monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    args = ("pool", "--x", "normal:1x1x4x4", "--kernel", "2", "--explain")
+    ended = call(monkeypatch, *args, written)
+    assert ended.status == 0
+    assert "y[0,0,1,1]" in ended.out

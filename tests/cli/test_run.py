@@ -153,3 +153,25 @@ def test_yaml_numbers_of_version_1_2() -> None:
     assert ended.result["tensors"]["x"]["sum"] != ten
     Path("d.yaml").write_text("layer: bn\nseed: 010\ntensors: {x: 'normal:1x1x4'}\n")
     assert call("run", "d.yaml", "--json").result["tensors"]["x"]["sum"] == ten
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--against", "my.yaml"), ("--against", "my.yaml", "torch", ".py or .ipynb", "folder")),
+        (("--against", "pytorch"), ("did you mean torch?",)),
+        (("--set", "params.pading=2"), ("--set params.pading", "did you mean padding?")),
+        (("--set", "tensors.v=ones"), ("--set tensors.v", "known: x, dy")),
+        (("--set", "dtype=float16"), ("--set dtype", "float32")),
+    ],
+)
+def test_a_flag_wrong_for_every_case_is_told_once(
+    flags: tuple[str, ...], says: tuple[str, ...]
+) -> None:
+    config("two.yaml", "name: a", "name: b")
+    for more in ((), ("--list",)):
+        ended = call("run", "two.yaml", *flags, *more)
+        assert ended.status == 2
+        assert ended.raw == b""
+        assert ended.err.count("error:") == 1
+        assert all(word in ended.err for word in says)

@@ -89,3 +89,23 @@ def test_any_stream_takes_it(monkeypatch: pytest.MonkeyPatch, encoding: str) -> 
         found = call(monkeypatch, *args, encoding=encoding)
         assert found.status in (0, 1), found.err
         assert found.err == ""
+
+
+def test_compare_shows_the_plane_of_the_worst_element(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    a = np.zeros((2, 3, 4, 4))
+    np.save(tmp_path / "b.npy", a)
+    a[1, 2, 3, 0] = 1
+    np.save(tmp_path / "a.npy", a)
+    args = ("compare", f"{tmp_path}/a.npy", f"{tmp_path}/b.npy")
+    text = call(monkeypatch, *args, "--show").out
+    assert "the plane of the worst element, A[1,2,3,0]" in text
+    assert "A[1,2]" in text
+    assert "A[0,1]" in call(monkeypatch, *args, "--plane", "0,1").out
+
+
+def test_conventions_that_agree_are_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ("conv", *CONV, "--convention", "torch,onnx,keras")
+    assert "nothing differs" in call(monkeypatch, *args).out
+    assert "nothing differs" not in call(monkeypatch, "bn", *CONV[:2], *args[-2:]).out
