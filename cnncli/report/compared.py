@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnncli.checks.difference import Difference
 from cnncli.layers.base import shape_text
+from cnncli.report.gradients import show_diagnosis
 from cnncli.report.heatmap import common_scale, plane_panel, show_panels
 from cnncli.report.numbers import error_text, index_text, number_text
 from cnncli.report.tables import STYLES, _print, _table, _text
@@ -15,6 +16,8 @@ from cnncli.runs.memory import size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from cnncli.checks.check import Check
 
 BAR = 30
 
@@ -30,7 +33,17 @@ def show_compared(
         _show_pictures(console, compared, plane)
     if compared.difference is not None:
         _show_difference(console, compared.difference, compared.arrays)
+        if compared.as_layer is not None and not compared.difference.passes:
+            _show_as_layer(console, compared.as_layer)
     console.print(_text(compared_ending(compared), STYLES[compared.status]))
+
+
+def _show_as_layer(console: Console, check: Check) -> None:
+    """Print what A is as a tensor of the layer that was named."""
+    if check.verdict == "pass":
+        console.print(_text(f"A is the {check.tensor} of this layer: it is B that is another"))
+    else:
+        show_diagnosis(console, [check])
 
 
 def _show_arrays(console: Console, arrays: Sequence[Described]) -> None:

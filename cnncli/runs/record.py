@@ -25,7 +25,7 @@ def record(result: Result, *, values: bool = False) -> dict[str, Any]:
     if result.tensors:
         data["tensors"] = {name: _tensor(t, values) for name, t in result.tensors.items()}
     if result.tensors or result.checks:
-        data["checks"] = [_check(check) for check in result.checks]
+        data["checks"] = [check_record(check) for check in result.checks]
     if result.explanations:
         from cnncli.runs.explaining import explanation_record
 
@@ -69,7 +69,8 @@ def _elements(array: NDArray[Any]) -> Any:
     return _plain(array.tolist())
 
 
-def _check(check: Check) -> dict[str, Any]:
+def check_record(check: Check) -> dict[str, Any]:
+    """Return a check as JSON data; a key that does not apply is absent."""
     data = {
         field.name: getattr(check, field.name)
         for field in dataclasses.fields(check)
