@@ -47,7 +47,7 @@ def check_against(
         return Judged(label=label, checks=[_skipped(label, "y", str(reason))])
     except CnncliError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever another's code raises is its verdict
         text = f"{type(error).__name__}: {error}"
         note = text if len(text) <= 300 else text[:297] + "..."
         return Judged(label=label, checks=[_failed(label, "y", "exception", note=note)])

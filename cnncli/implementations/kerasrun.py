@@ -64,7 +64,7 @@ class Keras:
         note = None
         try:
             found = run(self._backend, code, moved, wanted)
-        except Exception as error:
+        except Exception as error:  # told apart by text; TensorFlow need not be installed
             if any(words in str(error) for words in NO_KERNEL):
                 raise CannotExpressError(str(error).partition("}} ")[2] or str(error)) from None
             if dtype != "float64" or not any(words in str(error) for words in NO_FLOAT64):

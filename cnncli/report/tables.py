@@ -9,8 +9,6 @@ from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
 from cnncli.report.numbers import error_text, index_text, number_text, value_text
-from cnncli.runs.memory import size_text
-from cnncli.runs.one import PlannedCase
 from cnncli.runs.result import Result, TensorResult
 
 if TYPE_CHECKING:
@@ -117,22 +115,6 @@ def _accuracy_text(result: Result) -> str:
         if check.subject == "ours" and check.norm_rel_error is not None
     ]
     return error_text(max(errors, default=None))
-
-
-def show_plans(console: Console, plans: Sequence[tuple[str | None, str, PlannedCase]]) -> None:
-    """Print what cases would do: a row each with layer, shapes and memory."""
-    table = _table("case", "layer", "x", "y", "memory")
-    for file, name, planned in plans:
-        table.add_row(
-            _text(f"{file}::{name}" if file else name),
-            planned.layer,
-            shape_text(planned.plan.inputs["x"]),
-            shape_text(planned.plan.upstream),
-            size_text(planned.needed_bytes),
-        )
-    _print(console, table)
-    plural = "s" if len(plans) != 1 else ""
-    console.print(f"{len(plans)} case{plural} would run")
 
 
 def label(result: Result) -> str:
