@@ -1,13 +1,16 @@
 """The processes of a benchmark: one a contender, timed in turns, driven over pipes.
 
 Two libraries' thread pools in one process slow each other down, by up to five times; so every
-contender has a process (cnncli.runs.contestant), and while one computes the others wait.
+contender has a process (cnncli.runs.contestant), and while one computes the others are stopped: the
+threads of a pool (torch's, a BLAS's) spin for up to 0.2 s after their last work, on a core that the
+next contender needs.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -69,10 +72,12 @@ class Contender:
         """Return the answer to a request; raise what the process raised."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._let(run=True)
         try:
             pickle.dump(request, self._process.stdin)
             self._process.stdin.flush()
             answer = pickle.load(self._process.stdout)
+            self._let(run=False)
         except (EOFError, BrokenPipeError):
             status = self._process.wait()
             raise CnncliError(
@@ -82,8 +87,14 @@ class Contender:
             raise answer
         return answer
 
+    def _let(self, *, run: bool) -> None:
+        """Let the process run, or stop all of its threads, where the system can."""
+        if sys.platform != "win32":
+            self._process.send_signal(signal.SIGCONT if run else signal.SIGSTOP)
+
     def close(self) -> None:
         """End the process."""
+        self._let(run=True)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

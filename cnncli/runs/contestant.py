@@ -105,8 +105,19 @@ def serve(requests: BinaryIO, answers: BinaryIO, name: str, threads: int) -> Non
         answers.flush()
 
 
+def _die_with_parent() -> None:
+    """Be killed when the benchmark dies: while stopped, this process would not see its pipe end."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve; whatever a library prints goes to standard error, not among the answers."""
+    _die_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(sys.stdin.buffer, answers, sys.argv[1], int(sys.argv[2]))
