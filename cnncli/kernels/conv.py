@@ -4,8 +4,7 @@
 
 A tile is some images, or some rows of one image. Its windows are gathered into a block of bounded
 size, and one matrix product (a product a group) makes its outputs; a pointwise convolution needs no
-gathering. With one channel a group a product has nothing to sum over, and the kernel offsets are
-added one by one instead. The axes of matrices: (G, F/G, C/G * K) weights, (G, C/G * K, positions)
+gathering. With few channels and filters a group see depthwise.py. The axes of matrices: (G, F/G, C/G * K) weights, (G, C/G * K, positions)
 columns, (G, F/G, positions) outputs, where positions are (N, *O) of the tile.
 """
 
@@ -18,6 +17,7 @@ from itertools import groupby
 
 import numpy as np
 
+from cnncli.kernels import depthwise
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.threads import count, each
 from cnncli.kernels.windows import (
@@ -41,8 +41,6 @@ from cnncli.kernels.windows import (
 BLOCK_BYTES = 2 << 20
 BLOCK_POSITIONS = 256
 LIMIT_BYTES = 8 << 20
-DEPTHWISE_BYTES = 256 << 10
-DEPTHWISE_FILTERS = 4  # filters a group up to which adding offsets beats a product
 
 
 def forward(
@@ -90,8 +88,8 @@ def backward_input(
     dtype = np.result_type(dy, w)
     c = w.shape[1] * groups
     dx = np.zeros((n, c, *spatial), dtype)
-    if _is_depthwise(w, groups):
-        _depthwise_backward_input(dy, w, where, dx)
+    if depthwise.suits(w, groups):
+        depthwise.backward_input(dy, w, where, groups, dx)
         return dx
     matrix = _weights(w, groups, dtype).swapaxes(1, 2)  # (G, C/G * K, F/G)
 
@@ -128,8 +126,8 @@ def backward_weight(
     where = windows(spatial, kernel, stride, padding, dilation, tuple(output))
     dtype = np.result_type(dy, x)
     dw = np.zeros((f, c // groups, *kernel), dtype)
-    if _is_depthwise(dw, groups):
-        _depthwise_backward_weight(dy, x, where, dw)
+    if depthwise.suits(dw, groups):
+        depthwise.backward_weight(dy, x, where, groups, dw)
         return dw
     matrix = dw.reshape(groups, f // groups, -1)  # (G, F/G, C/G * K)
     some = max(1, LIMIT_BYTES // (groups * matrix.shape[2] * dtype.itemsize))
@@ -164,10 +162,9 @@ def workspace_bytes(
     weights = math.prod(w_shape) * itemsize
     block = min(planes * rows, max(rows, LIMIT_BYTES))
     part = min(weights, max(rows, LIMIT_BYTES))
-    small = max(DEPTHWISE_BYTES, w_shape[0] // groups * itemsize)
     threads = count()
-    each_one = block + part + 2 * small + PADDED_BYTES + (64 << 10)
-    return threads * each_one + min(weights, LIMIT_BYTES)
+    each_one = block + part + PADDED_BYTES + (64 << 10)
+    return max(depthwise.workspace_bytes(threads), threads * each_one + min(weights, LIMIT_BYTES))
 
 
 def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int) -> Array:
@@ -175,8 +172,8 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
     n, f = x.shape[0], w.shape[0]
     dtype = np.result_type(x, w) if b is None else np.result_type(x, w, b)
     y = np.empty((n, f, *where.output), dtype)
-    if _is_depthwise(w, groups):
-        _depthwise_forward(x, w, b, where, y)
+    if depthwise.suits(w, groups):
+        depthwise.forward(x, w, b, where, groups, y)
         return y
     matrix = _weights(w, groups, dtype)
     bias = None if b is None else b.reshape(groups, -1, 1)
@@ -224,11 +221,6 @@ def _is_pointwise(where: Windows) -> bool:
     )
 
 
-def _is_depthwise(w: Array, groups: int) -> bool:
-    """Whether each group has one channel and a few filters."""
-    return groups > 1 and w.shape[1] == 1 and w.shape[0] <= DEPTHWISE_FILTERS * groups
-
-
 def _weights(w: Array, groups: int, dtype: np.dtype[np.generic]) -> Array:
     """Weights as (G, F/G, C/G * K)."""
     return np.ascontiguousarray(w, dtype).reshape(groups, w.shape[0] // groups, -1)
@@ -262,66 +254,3 @@ def _reversed(where: Windows) -> Windows:
     reach = (d * (k - 1) for k, d in zip(where.kernel, where.dilation, strict=True))
     before = tuple(r - b for r, b in zip(reach, where.before, strict=True))
     return replace(where, spatial=where.output, before=before, output=where.spatial)
-
-
-def _depthwise_tiles(n: int, groups: int, many: int, where: Windows, size: int) -> Iterator[Box]:
-    """Cut (N, G, *O) so that `many` products an output, of `size` bytes each, fit the cache."""
-    return tiles((n, groups, *where.output), max(1, DEPTHWISE_BYTES // (many * size)))
-
-
-def _depthwise_forward(x: Array, w: Array, b: Array | None, where: Windows, y: Array) -> None:
-    """y[n, g, m, o] = b[g, m] + sum over k of w[g, m, k] x[n, g, where o's offset k reads]."""
-    n, groups = x.shape[:2]
-    many, ones = w.shape[0] // groups, (1,) * len(where.kernel)
-    taps = np.moveaxis(w.reshape(groups, many, *where.kernel), 1, -1)  # (G, *K, M)
-    out = y.reshape(n, groups, many, *where.output)
-    out[...] = 0 if b is None else b.reshape(groups, many, *ones)
-
-    def fill(box: Box, buffer: Buffer) -> None:
-        images, channels, *rows = box
-        cut: Index = (images, channels, slice(None), *rows)
-        part = out[cut]
-        source = x[images, channels, None]
-        for _, offset, outputs, inputs in where.tile(tuple(rows)).overlaps():
-            tap = taps[channels][offset].reshape(-1, many, *ones)
-            target = part[outputs]
-            terms = buffer.take(target.shape)
-            np.multiply(tap, source[inputs], out=terms)
-            target += terms
-
-    each(_depthwise_tiles(n, groups, many, where, y.itemsize), fill, lambda: Buffer(y.dtype))
-
-
-def _depthwise_backward_input(dy: Array, w: Array, where: Windows, dx: Array) -> None:
-    """dx[n, g, o*stride + k*dilation - before] += sum over m of w[g, m, k] dy[n, g, m, o]."""
-    n, groups = dx.shape[:2]
-    many, ones = w.shape[0] // groups, (1,) * len(where.kernel)
-    taps = np.moveaxis(w.reshape(groups, many, *where.kernel), 1, -1)  # (G, *K, M)
-    for images, channels, *rows in _depthwise_tiles(n, groups, many, where, dx.itemsize):
-        target = dx[images, channels]
-        grads = _filters(dy, many, (images, channels, *rows))
-        for _, offset, outputs, inputs in where.tile(tuple(rows)).overlaps():
-            tap = taps[channels][offset].reshape(-1, many, *ones)
-            target[inputs] += (tap * grads[outputs]).sum(axis=2)
-
-
-def _depthwise_backward_weight(dy: Array, x: Array, where: Windows, dw: Array) -> None:
-    """dw[g, m, k] = sum over n, o of dy[n, g, m, o] x[n, g, o*stride + k*dilation - before]."""
-    n, groups = x.shape[:2]
-    many = dw.shape[0] // groups
-    taps = np.moveaxis(dw.reshape(groups, many, *where.kernel), 1, -1)  # (G, *K, M)
-    summed = (0, *range(3, x.ndim + 1))
-    for images, channels, *rows in _depthwise_tiles(n, groups, many, where, dw.itemsize):
-        grads = _filters(dy, many, (images, channels, *rows))
-        source = x[images, channels, None]
-        for _, offset, outputs, inputs in where.tile(tuple(rows)).overlaps():
-            terms = grads[outputs] * source[inputs]
-            taps[channels][offset] += terms.sum(axis=summed)
-
-
-def _filters(dy: Array, many: int, box: Box) -> Array:
-    """Return a box (N, G, *O) of dy (N, F, *O) as (N, G, M, *O), a view if it can be."""
-    images, channels, *rows = box
-    cut: Index = (images, slice(channels.start * many, channels.stop * many), *rows)
-    tile = dy[cut]
-    return tile.reshape(tile.shape[0], -1, many, *tile.shape[2:])

@@ -213,7 +213,9 @@ def gather(x: Array, where: Windows, out: Array) -> None:
     """
     padded = where.padded_shape(x.shape)
     if math.prod(padded) * x.itemsize <= PADDED_BYTES:
-        out[...] = _view(_padded(x, where, padded), where)
+        copy = np.empty(padded, x.dtype)
+        fill_padded(x, where, copy)
+        out[...] = _view(copy, where)
         return
     if not where.inside():
         out.fill(0)
@@ -221,17 +223,17 @@ def gather(x: Array, where: Windows, out: Array) -> None:
         out[offset][outputs] = x[inputs].swapaxes(0, 1)
 
 
-def _padded(x: Array, where: Windows, shape: Ints) -> Array:
-    """Copy what windows read of x (N, C, *S), zeros for padding."""
-    padded = np.zeros(shape, x.dtype)
+def fill_padded(x: Array, where: Windows, out: Array) -> None:
+    """Copy what windows read of x (N, C, *S) to `out`, of the padded shape; zeros for padding."""
     target: list[slice] = [slice(None), slice(None)]
     source = target.copy()
-    for size, length, before in zip(where.spatial, shape[2:], where.before, strict=True):
+    for size, length, before in zip(where.spatial, out.shape[2:], where.before, strict=True):
         start, stop = max(0, before), min(length, size + before)
         target.append(slice(start, max(start, stop)))
         source.append(slice(start - before, max(start, stop) - before))
-    padded[tuple(target)] = x[tuple(source)]
-    return padded
+    if not where.inside():
+        out.fill(0)
+    out[tuple(target)] = x[tuple(source)]
 
 
 def _view(padded: Array, where: Windows) -> Array:

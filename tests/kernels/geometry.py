@@ -13,7 +13,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cnncli.kernels import batchnorm, conv, pool
+from cnncli.kernels import batchnorm, conv, depthwise, pool
 from tests.kernels import direct
 
 Array = NDArray[Any]
@@ -113,8 +113,8 @@ def tiny_tiles(wanted: bool = True) -> Iterator[None]:
             "BLOCK_BYTES": 200,
             "BLOCK_POSITIONS": 5,
             "LIMIT_BYTES": 2000,
-            "DEPTHWISE_BYTES": 150,
         },
+        depthwise: {"TILE_BYTES": 150},
         pool: {"TILE_BYTES": 300},
         batchnorm: {"TILE_BYTES": 100},
     }

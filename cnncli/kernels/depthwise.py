@@ -1,0 +1,153 @@
+"""Convolution with few filters and channels a group: taps are summed over long runs by np.einsum.
+
+A product of matrices would have next to nothing to sum over, and would need its windows copied. The
+axes are those of conv.py, with C channels and M filters a group: x (N, G*C, *S), w (G*M, C, *K), y
+(N, G*M, *O).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from cnncli.kernels import runs
+from cnncli.kernels.buffer import Buffer
+from cnncli.kernels.threads import each
+from cnncli.kernels.windows import (
+    PADDED_BYTES,
+    Array,
+    Box,
+    Index,
+    Ints,
+    Windows,
+    gather,
+    lengths,
+    scatter_add,
+    tiles,
+)
+
+TILE_BYTES = (
+    2 << 20
+)  # what a tile's windows and sums take; smaller ones cost more calls than they save
+FEW = 4  # products a tap and group up to which this beats a product of matrices
+N, G, M, C, P, K = range(6)  # np.einsum's names of axes; those of the kernel begin at K
+
+
+def suits(w: Array, groups: int) -> bool:
+    """Whether weights (F, C/groups, *K) have that few filters and channels a group."""
+    return groups > 1 and w.shape[0] // groups * w.shape[1] <= FEW
+
+
+def forward(x: Array, w: Array, b: Array | None, where: Windows, groups: int, y: Array) -> None:
+    """y[n, g, m, o] = b[g, m] + sum over c, k of w[g, m, c, k] x[n, g, c, where o's k reads]."""
+    taps, kernel = _taps(w, groups, y.dtype), [*range(K, K + len(where.kernel))]
+    bias = np.zeros(len(w), y.dtype) if b is None else b
+    bias = bias.reshape(-1, *(1,) * len(kernel))
+
+    def fill(box: Box, buffers: tuple[Buffer, Buffer]) -> None:
+        cut = _cut(box, taps.shape[1])
+        columns, shape = _columns(x, where, box, taps.shape[2], buffers[0], where.kernel[-1])
+        tap = taps[box[1]]
+        n, g, m = len(columns), *tap.shape[:2]
+        sums = buffers[1].take((n, g, m, columns.shape[-1]))
+        np.einsum(columns, [N, G, C, *kernel, P], tap, [G, M, C, *kernel], [N, G, M, P], out=sums)
+        np.add(sums.reshape(n, g * m, *shape)[_outputs(box)], bias[cut[1]], out=y[cut])
+
+    boxes = _boxes(y.shape[0], where, groups, w, y.itemsize)
+    each(boxes, fill, lambda: (Buffer(y.dtype), Buffer(y.dtype)))
+
+
+def backward_input(dy: Array, w: Array, where: Windows, groups: int, dx: Array) -> None:
+    """dx[n, g, c, o*stride + k*dilation - before] += sum over m of w[g, m, c, k] dy[n, g, m, o]."""
+    taps = _taps(w, groups, dx.dtype).reshape(groups, -1, w.shape[1], math.prod(where.kernel))
+    many, few = taps.shape[1:3]
+    most = _most(where, w, groups, dx.itemsize, math.prod(where.kernel))
+
+    def spread(planes: Box, buffer: Buffer) -> None:
+        images, channels = planes
+        target = dx[_cut(planes, few)]
+        for rows in tiles(where.output, most):
+            grads = dy[_cut((*planes, *rows), many)]
+            n, g = len(grads), channels.stop - channels.start
+            columns = buffer.take((n, g, few, taps.shape[3], grads[0, 0].size))
+            grads = grads.reshape(n, g, many, -1)
+            np.einsum(
+                taps[channels], [G, M, C, K], grads, [N, G, M, P], [N, G, C, K, P], out=columns
+            )
+            windows = columns.reshape(n, g * few, *where.kernel, *lengths(rows))
+            scatter_add(np.moveaxis(windows, 0, 1 + len(rows)), where.tile(rows), target)
+
+    planes = tiles((dx.shape[0], groups), max(1, most // math.prod(where.output)))
+    each(planes, spread, lambda: Buffer(dx.dtype))
+
+
+def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array) -> None:
+    """dw[g, m, c, k] += sum over n, o of dy[n, g, m, o] x[n, g, c, where o's k reads]."""
+    sums = dw.reshape(groups, -1, *dw.shape[1:])
+    many, few = sums.shape[1:3]
+    windows, grads = Buffer(dw.dtype), Buffer(dw.dtype)
+    for box in _boxes(x.shape[0], where, groups, dw, dw.itemsize):
+        columns, shape = _columns(x, where, box, few, windows)
+        n, g = columns.shape[:2]
+        laid = grads.take((n, g * many, *shape))
+        laid.fill(0)  # where windows wrap
+        laid[_outputs(box)] = dy[_cut(box, many)]
+        rows = laid.reshape(n, g, many, *(1,) * len(where.kernel), 1, 1, -1)
+        # A BLAS dot a tap: matmul takes vectors as they lie, and np.vecdot the conjugate.
+        products = np.matmul(rows, columns[:, :, None, ..., None])[..., 0, 0]
+        sums[box[1]] += products.sum(axis=0)
+
+
+def workspace_bytes(threads: int) -> int:
+    """Bound the memory that a pass takes beyond its arguments and result."""
+    return threads * (runs.WASTE * TILE_BYTES + PADDED_BYTES)
+
+
+def _taps(w: Array, groups: int, dtype: np.dtype[np.generic]) -> Array:
+    """Weights as (G, M, C, *K)."""
+    return w.astype(dtype, copy=False).reshape(groups, w.shape[0] // groups, *w.shape[1:])
+
+
+def _most(where: Windows, w: Array, groups: int, itemsize: int, copies: int) -> int:
+    """Outputs of a tile of which `copies` elements a channel are laid out."""
+    return max(1, TILE_BYTES // ((w.shape[1] * copies + w.shape[0] // groups) * itemsize))
+
+
+def _boxes(n: int, where: Windows, groups: int, w: Array, itemsize: int) -> Iterator[Box]:
+    """Cut (N, G, *O) into tiles."""
+    shape = (n, groups, *where.output)
+    for box in tiles(shape, _most(where, w, groups, itemsize, where.kernel[-1])):
+        if not runs.fits(where.tile(box[2:])):
+            break  # the windows have to be copied
+        return tiles(shape, _most(where, w, groups, itemsize, where.kernel[-1]))
+    return tiles(shape, _most(where, w, groups, itemsize, math.prod(where.kernel)))
+
+
+def _cut(box: Box, each: int) -> Index:
+    """Index an array of `each` channels a group by a box of (N, G, *O)."""
+    images, channels, *rows = box
+    return (images, slice(channels.start * each, channels.stop * each), *rows)
+
+
+def _outputs(box: Box) -> Index:
+    """Index a box's outputs among its positions."""
+    return (..., *(slice(0, length) for length in lengths(box[2:])))
+
+
+def _columns(
+    x: Array, where: Windows, box: Box, few: int, buffer: Buffer, copies: int = 1
+) -> tuple[Array, Ints]:
+    """Return the windows of a tile, (N, G, C, *K, positions), and the shape of its positions."""
+    images, channels, *rows = box
+    source, tile = x[_cut((images, channels), few)], where.tile(tuple(rows))
+    n, c = source.shape[:2]
+    if runs.fits(tile):
+        columns, shape = runs.lay_out(source, tile, buffer, copies), runs.positions(tile)
+    else:
+        copied = buffer.take((c, *where.kernel, n, *tile.output))
+        gather(source, tile, copied)
+        columns = np.moveaxis(copied.reshape(c, *where.kernel, n, -1), -2, 0)
+        shape = tile.output
+    return columns.reshape(n, c // few, few, *columns.shape[2:]), shape

@@ -1,0 +1,67 @@
+"""Windows of stride 1 as long runs of memory, without copying them apart.
+
+Where the padded input of a tile lies in one piece, the elements that one kernel offset reads for
+all outputs are the same piece, shifted. So an operation on them is one long loop in place of one
+a row; it also computes some positions that are no output (where a window wraps into the next row),
+which are left out when the result is copied to its place. The axes of what follows: *L are the
+padded sizes that the windows read, *O outputs, (O1, *L2) the positions of a run, flattened.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cnncli.kernels.buffer import Buffer
+from cnncli.kernels.windows import Array, Index, Ints, Windows, extent, fill_padded
+
+WASTE = 2  # elements laid out for an output, up to which runs pay
+
+
+def fits(where: Windows) -> bool:
+    """Whether windows can be laid out as runs, and that pays."""
+    read = where.padded_shape((1, 1))
+    return all(s == 1 for s in where.stride) and math.prod(read) <= WASTE * math.prod(where.output)
+
+
+def positions(where: Windows) -> Ints:
+    """Shape (O1, *L2) of the positions of a run: outputs, and beside them what wraps."""
+    return (where.output[0], *where.padded_shape((1, 1))[3:])
+
+
+def outputs(where: Windows) -> Index:
+    """Index the outputs among positions (..., O1, *L2)."""
+    return (..., *(slice(0, o) for o in where.output))
+
+
+def lay_out(x: Array, where: Windows, buffer: Buffer, copies: int = 1) -> Array:
+    """View the windows of x (N, C, *S), stride 1, as runs: (N, C, *K, positions).
+
+    It is zero in padding. With `copies` = KW every offset of the last axis reads a copy of its own
+    (np.einsum takes the longest stride for its outer loop, and would tie).
+    """
+    n, c = x.shape[:2]
+    lengths = where.padded_shape(x.shape)[2:]
+    size = math.prod(lengths)
+    spare = extent(where.kernel[-1], where.dilation[-1]) - 1
+    # A copy after the other, lest NumPy take their memory to overlap and copy twice.
+    laid = buffer.take((copies, n, c, size + spare))
+    first = laid[0]
+    first[..., size:] = 0
+    fill_padded(x, where, first[..., :size].reshape(n, c, *lengths))
+    for number in range(1, copies):
+        shift = number * where.dilation[-1]
+        laid[number, ..., :size] = first[..., shift : shift + size]
+    item = laid.itemsize
+    pitches = [math.prod(lengths[axis + 1 :]) for axis in range(len(lengths))]
+    steps = [d * pitch * item for d, pitch in zip(where.dilation, pitches, strict=True)]
+    if copies > 1:
+        steps[-1] = laid.strides[0]
+    return np.ndarray(
+        (n, c, *where.kernel, where.output[0] * pitches[0]),
+        laid.dtype,
+        laid,
+        0,
+        (*laid.strides[1:3], *steps, item),
+    )
