@@ -18,28 +18,36 @@ import numpy as np
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.windows import Array, tiles
 
-TILE_BYTES = 256 << 10
+TILE_BYTES = 2 << 20  # smaller ones cost more calls than the cache saves
+LONG = 4096  # numbers a channel from which a call a channel costs less than NumPy's broadcast
+
+
+def forward_training(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Normalise x (N, C, *S) by its own statistics: y of x's dtype, and mean and var (C)."""
+    y = np.empty(x.shape, _result(x, gamma, beta))
+    wide = np.result_type(x.dtype, np.float64)
+    mean, var = np.empty(x.shape[1], wide), np.empty(x.shape[1], wide)
+    source, target = _planes(x), _planes(y)
+    buffer = Buffer(x.dtype)
+    for channels in _channels(x):
+        near, rest, spread, centred = _moments(source[:, channels], buffer)
+        mean[channels], var[channels] = near + rest, spread
+        scale = gamma[channels] / np.sqrt(spread + eps)
+        part = target[:, channels]
+        _by_channel(np.multiply, centred, scale, part)
+        _by_channel(np.add, part, beta[channels] - rest * scale, part)
+    return y, mean, var
 
 
 def statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance of each channel, both (C), float64 or complex128.
-
-    Two passes, corrected: with m0 a first mean and d = x - m0, the mean is m0 + mean(d) and the
-    variance mean(d**2) - mean(d)**2, where mean(d) is the rounding of m0 (Chan, Golub and LeVeque
-    1983). The square is no square of a modulus: complex x keeps the function analytic.
-    """
-    c = x.shape[1]
+    """Mean and biased variance of each channel, both (C), float64 or complex128."""
     wide = np.result_type(x.dtype, np.float64)
-    mean, var = np.empty(c, wide), np.empty(c, wide)
-    count = x.size // max(1, c)
+    mean, var = np.empty(x.shape[1], wide), np.empty(x.shape[1], wide)
+    source = _planes(x)
     buffer = Buffer(x.dtype)
     for channels in _channels(x):
-        part = x[:, channels]
-        first = (_sums(part) / count).astype(x.dtype)
-        centred = np.subtract(part, _column(first, x), out=buffer.take(part.shape))
-        rest = _sums(centred) / count
-        mean[channels] = first + rest
-        var[channels] = _dots(centred, centred) / count - rest * rest
+        near, rest, var[channels], _ = _moments(source[:, channels], buffer)
+        mean[channels] = near + rest
     return mean, var
 
 
@@ -49,11 +57,12 @@ def normalize(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps:
     scale = gamma / np.sqrt(_wide(var) + eps)
     near, rest = _split(mean, y.dtype)
     shift = beta - rest * scale
+    source, target = _planes(x), _planes(y)
     for channels in _channels(y):
-        part = y[:, channels]
-        np.subtract(x[:, channels], _column(near[channels], y), out=part)
-        part *= _column(scale[channels], y)
-        part += _column(shift[channels], y)
+        part = target[:, channels]
+        _by_channel(np.subtract, source[:, channels], near[channels], part)
+        _by_channel(np.multiply, part, scale[channels], part)
+        _by_channel(np.add, part, shift[channels], part)
     return y
 
 
@@ -71,20 +80,21 @@ def backward_training(
     inverse = 1 / np.sqrt(_wide(var) + eps)
     near, rest = _split(mean, dx.dtype)
     count = x.size // max(1, x.shape[1])
+    source, upstream, result = _planes(x), _planes(dy), _planes(dx)
     buffer = Buffer(dx.dtype)
     for channels in _channels(dx):
-        grads, target = dy[:, channels], dx[:, channels]
+        grads, target = upstream[:, channels], result[:, channels]
         part = buffer.take(grads.shape)
-        np.subtract(x[:, channels], _column(near[channels], dx), out=part)
+        _by_channel(np.subtract, source[:, channels], near[channels], part)
         total = _sums(grads)
         slope = (_dots(grads, part) - rest[channels] * total) * inverse[channels]
         dgamma[channels], dbeta[channels] = slope, total
         # dx = scale * (dy - total/m) - bend * (x - mean), where x - mean = part - rest
         scale = gamma[channels] * inverse[channels]
         bend = scale * inverse[channels] * slope / count
-        part *= _column(-bend, dx)
-        part += _column(bend * rest[channels] - scale * total / count, dx)
-        np.multiply(grads, _column(scale, dx), out=target)
+        _by_channel(np.multiply, part, -bend, part)
+        _by_channel(np.add, part, bend * rest[channels] - scale * total / count, part)
+        _by_channel(np.multiply, grads, scale, target)
         target += part
     return dx, dgamma, dbeta
 
@@ -100,40 +110,73 @@ def backward_inference(
     dgamma, dbeta = np.empty(gamma.shape, dx.dtype), np.empty(gamma.shape, dx.dtype)
     inverse = 1 / np.sqrt(_wide(var) + eps)
     near, rest = _split(mean, dx.dtype)
+    source, upstream, result = _planes(x), _planes(dy), _planes(dx)
     buffer = Buffer(dx.dtype)
     for channels in _channels(dx):
-        grads = dy[:, channels]
+        grads = upstream[:, channels]
         part = buffer.take(grads.shape)
-        np.subtract(x[:, channels], _column(near[channels], dx), out=part)
+        _by_channel(np.subtract, source[:, channels], near[channels], part)
         total = _sums(grads)
         dgamma[channels] = (_dots(grads, part) - rest[channels] * total) * inverse[channels]
         dbeta[channels] = total
         scale = gamma[channels] * inverse[channels]
-        np.multiply(grads, _column(scale, dx), out=dx[:, channels])
+        _by_channel(np.multiply, grads, scale, result[:, channels])
     return dx, dgamma, dbeta
+
+
+def _moments(x: Array, buffer: Buffer) -> tuple[Array, Array, Array, Array]:
+    """Return a first mean m0 of x (N, c, P), mean - m0 and the biased variance (c), and x - m0.
+
+    Two passes, corrected: with d = x - m0 the mean is m0 + mean(d) and the variance mean(d**2) -
+    mean(d)**2, where mean(d) is the rounding of m0 (Chan, Golub and LeVeque 1983). The square is no
+    square of a modulus: complex x keeps the function analytic.
+    """
+    count = x.shape[0] * x.shape[2]
+    near = _wide(np.matmul(x, np.ones(x.shape[2], x.dtype))).sum(axis=0) / count
+    near = near.astype(x.dtype)
+    centred = buffer.take(x.shape)
+    _by_channel(np.subtract, x, near, centred)
+    rest = _sums(centred) / count
+    return near, rest, _dots(centred, centred) / count - rest * rest, centred
+
+
+def _planes(x: Array) -> Array:
+    """View x (N, C, *S), or copy it if need be, as (N, C, P)."""
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
 def _channels(x: Array) -> Iterator[slice]:
     """Cut the channels of x (N, C, *S) into runs that fit the cache."""
-    each = max(1, x.size // max(1, x.shape[1]) * x.itemsize)
-    for (channels,) in tiles((x.shape[1],), max(1, TILE_BYTES // each)):
+    one = max(1, x.size // max(1, x.shape[1]) * x.itemsize)
+    for (channels,) in tiles((x.shape[1],), max(1, TILE_BYTES // one)):
         yield channels
 
 
+def _by_channel(operation: np.ufunc, a: Array, numbers: Array, out: Array) -> None:
+    """Write operation(a, a channel's number) of a (N, c, P) and numbers (c) to `out`, in its dtype.
+
+    NumPy takes twice as long to broadcast a column as to broadcast one number.
+    """
+    numbers = numbers.astype(np.result_type(a, out), copy=False)
+    if a.shape[0] * a.shape[2] < LONG:
+        operation(a, numbers[:, None], out=out)
+        return
+    for channel, number in enumerate(numbers):
+        operation(a[:, channel], number, out=out[:, channel])
+
+
 def _sums(x: Array) -> Array:
-    """Sum each channel of x (N, c, *S), planes pairwise, then over N widened: (c)."""
-    planes: Array = x.reshape(*x.shape[:2], math.prod(x.shape[2:])).sum(axis=2)
-    return _wide(planes).sum(axis=0)  # type: ignore[no-any-return]
+    """Sum each channel of x (N, c, P), planes pairwise, then over N widened: (c)."""
+    return _wide(x.sum(axis=2)).sum(axis=0)  # type: ignore[no-any-return]
 
 
 def _dots(a: Array, b: Array) -> Array:
-    """Sum a * b (N, c, *S) over each channel, planes by a BLAS dot, then over N widened: (c).
+    """Sum a * b (N, c, P) over each channel, planes by a BLAS dot, then over N widened: (c).
 
     A product of matrices, since np.vecdot takes the conjugate, which is not analytic.
     """
-    planes = (*a.shape[:2], math.prod(a.shape[2:]))
-    rows, columns = a.reshape(planes)[..., None, :], b.reshape(planes)[..., None]
-    return _wide(np.matmul(rows, columns)[..., 0, 0]).sum(axis=0)  # type: ignore[no-any-return]
+    products = np.matmul(a[..., None, :], b[..., None])[..., 0, 0]
+    return _wide(products).sum(axis=0)  # type: ignore[no-any-return]
 
 
 def _wide(a: Array) -> Array:
@@ -151,8 +194,3 @@ def _split(mean: Array, dtype: np.dtype[np.generic]) -> tuple[Array, Array]:
     """Split the mean in two: rounded to `dtype`, and what that left out."""
     near = mean.astype(dtype)
     return near, mean - near
-
-
-def _column(numbers: Array, like: Array) -> Array:
-    """Return a channel's numbers (c), in the dtype of `like`, to broadcast over (N, c, *S)."""
-    return numbers.astype(like.dtype, copy=False).reshape(-1, *(1,) * (like.ndim - 2))

@@ -4,8 +4,9 @@
 
 A tile is some images, or some rows of one image. Its windows are gathered into a block of bounded
 size, and one matrix product (a product a group) makes its outputs; a pointwise convolution needs no
-gathering. With few channels and filters a group see depthwise.py. The axes of matrices: (G, F/G, C/G * K) weights, (G, C/G * K, positions)
-columns, (G, F/G, positions) outputs, where positions are (N, *O) of the tile.
+gathering. Few channels and filters a group go another way (depthwise.py). The axes of matrices:
+(G, F/G, C/G * K) weights, (G, C/G * K, positions) columns, (G, F/G, positions) outputs, where
+positions are (N, *O) of the tile.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from cnncli.kernels.windows import (
     PADDED_BYTES,
     Array,
     Box,
-    Index,
     Ints,
     Pads,
     Windows,

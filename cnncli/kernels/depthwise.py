@@ -66,8 +66,7 @@ def backward_input(dy: Array, w: Array, where: Windows, groups: int, dx: Array) 
     most = _most(where, w, groups, dx.itemsize, math.prod(where.kernel))
 
     def spread(planes: Box, buffer: Buffer) -> None:
-        images, channels = planes
-        target = dx[_cut(planes, few)]
+        channels, target = planes[1], dx[_cut(planes, few)]
         for rows in tiles(where.output, most):
             grads = dy[_cut((*planes, *rows), many)]
             n, g = len(grads), channels.stop - channels.start
@@ -112,7 +111,8 @@ def _taps(w: Array, groups: int, dtype: np.dtype[np.generic]) -> Array:
 
 def _most(where: Windows, w: Array, groups: int, itemsize: int, copies: int) -> int:
     """Outputs of a tile of which `copies` elements a channel are laid out."""
-    return max(1, TILE_BYTES // ((w.shape[1] * copies + w.shape[0] // groups) * itemsize))
+    elements: int = w.shape[1] * copies + w.shape[0] // groups
+    return max(1, TILE_BYTES // (elements * itemsize))
 
 
 def _boxes(n: int, where: Windows, groups: int, w: Array, itemsize: int) -> Iterator[Box]:

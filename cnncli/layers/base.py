@@ -199,12 +199,15 @@ class Layer(ABC):
         """Return y alone; `tensors` holds every input of the plan."""
 
     def forward(self, plan: Plan, tensors: Tensors) -> Tensors:
-        """Return every output of the plan by its name."""
+        """Return every output of the plan by its name, and beside them what backward can use."""
         return {"y": self.output(plan, tensors)}
 
     @abstractmethod
     def backward(self, plan: Plan, tensors: Tensors) -> Tensors:
-        """Return the gradients for upstream gradient `tensors["dy"]`."""
+        """Return the gradients for upstream gradient `tensors["dy"]`.
+
+        `tensors` holds every input of the plan, and may hold what forward returned for them.
+        """
 
     def workspace_bytes(self, plan: Plan, itemsize: int, backward: bool) -> int:
         """Return an upper bound on the kernels' memory beyond inputs and outputs."""

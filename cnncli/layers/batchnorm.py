@@ -127,12 +127,17 @@ class BatchNorm(Layer):
 
     def output(self, plan: Plan, tensors: Tensors) -> Array:
         """Return y (N, C, H, W)."""
-        return self._normalize(plan, tensors, *self._statistics(plan, tensors))
+        return self._forward(plan, tensors)[0]
 
     def forward(self, plan: Plan, tensors: Tensors) -> Tensors:
-        """Return y and, in training with running statistics, the new ones (C,)."""
-        mean, var = self._statistics(plan, tensors)
-        outputs = {"y": self._normalize(plan, tensors, mean, var)}
+        """Return y and, in training with running statistics, the new ones (C,).
+
+        And in training `saved_mean` and `saved_var` (C,), the statistics, for backward to use.
+        """
+        y, mean, var = self._forward(plan, tensors)
+        outputs = {"y": y}
+        if plan.params["training"]:
+            outputs |= {"saved_mean": mean, "saved_var": var}
         if "momentum" in plan.params:
             momentum = plan.params["momentum"]
             new = momentum if plan.params["momentum_weighs"] == "new" else 1 - momentum
@@ -147,15 +152,21 @@ class BatchNorm(Layer):
                 outputs[f"new_running_{name}"] = updated.astype(running.dtype, copy=False)
         return outputs
 
-    def _normalize(self, plan: Plan, tensors: Tensors, mean: Array, var: Array) -> Array:
+    def _forward(self, plan: Plan, tensors: Tensors) -> tuple[Array, Array, Array]:
+        """Return y and the mean and variance that it was normalised by."""
         from cnncli.kernels import batchnorm
 
-        return batchnorm.normalize(
-            tensors["x"], tensors["gamma"], tensors["beta"], mean, var, plan.params["eps"]
-        )
+        x, gamma, beta, eps = tensors["x"], tensors["gamma"], tensors["beta"], plan.params["eps"]
+        if plan.params["training"]:
+            return batchnorm.forward_training(x, gamma, beta, eps)
+        mean, var = tensors["running_mean"], tensors["running_var"]
+        return batchnorm.normalize(x, gamma, beta, mean, var, eps), mean, var
 
     def backward(self, plan: Plan, tensors: Tensors) -> Tensors:
-        """Return dx (N, C, H, W), dgamma (C,) and dbeta (C,)."""
+        """Return dx (N, C, H, W), dgamma (C,) and dbeta (C,).
+
+        In training, of the statistics that forward saved for the same x, or else of x's own.
+        """
         from cnncli.kernels import batchnorm
 
         training = plan.params["training"]
@@ -169,9 +180,11 @@ class BatchNorm(Layer):
     def _statistics(self, plan: Plan, tensors: Tensors) -> tuple[Array, Array]:
         from cnncli.kernels import batchnorm
 
-        if plan.params["training"]:
-            return batchnorm.statistics(tensors["x"])
-        return tensors["running_mean"], tensors["running_var"]
+        if not plan.params["training"]:
+            return tensors["running_mean"], tensors["running_var"]
+        if "saved_mean" in tensors:
+            return tensors["saved_mean"], tensors["saved_var"]
+        return batchnorm.statistics(tensors["x"])
 
     def outputs_for(self, plan: Plan, tensors: Tensors, name: str, values: Array) -> Array:
         """Return y for each value of one input, as more channels."""

@@ -178,8 +178,8 @@ def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, Tenso
 
     for name, tensor in made.items():
         add(name, "input", tensor.array, tensor.source, tensor.stored)
-    for name, array in outputs.items():
-        add(name, "output", array, None, str(array.dtype))
+    for name in plan.outputs:  # and not what forward left for backward alone
+        add(name, "output", outputs[name], None, str(outputs[name].dtype))
     for name, array in gradients.items():
         add(name, "gradient", array, None, str(array.dtype))
     return {name: tensors[name] for name in case.layer.tensor_names if name in tensors}

@@ -116,7 +116,7 @@ def tiny_tiles(wanted: bool = True) -> Iterator[None]:
         },
         depthwise: {"TILE_BYTES": 150},
         pool: {"TILE_BYTES": 300},
-        batchnorm: {"TILE_BYTES": 100},
+        batchnorm: {"TILE_BYTES": 100, "LONG": 6},
     }
     with ExitStack() as stack:
         for module, values in sizes.items():
