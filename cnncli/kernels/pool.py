@@ -1,23 +1,36 @@
 """Max and average pooling: one reduction over each window, over any number of spatial axes.
 
 A maximum and a sum over a box are separable: a pass along each axis in turn, first axis first,
-gives the same at K1 + K2 in place of K1 * K2 operations an output. Planes are taken some at a time,
-so that the passes meet in the cache. `output` is the output's spatial shape, which says how far the
-windows may overhang the end (ceil mode).
+gives the same at K1 + K2 in place of K1 * K2 operations an output. The last pass goes over rows as
+one long run, at stride 1, and what wraps into the next row is left out with what the stride skips.
+Planes are taken some at a time, so that the passes meet in the cache. `output` is the output's
+spatial shape, which says how far the windows may overhang the end (ceil mode).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from cnncli.kernels.buffer import Buffer
-from cnncli.kernels.windows import Array, Box, Ints, Pads, Windows, counts, tiles, windows
+from cnncli.kernels.windows import (
+    Array,
+    Box,
+    Ints,
+    Pads,
+    Windows,
+    counts,
+    real_elements,
+    tiles,
+    windows,
+)
 
-TILE_BYTES = 512 << 10
+TILE_BYTES = 2 << 20  # smaller ones cost more calls than the cache saves
+RUN_WASTE = 4  # elements of a run for one that is needed, up to which a run pays
 
 
 def max_forward(
@@ -29,15 +42,8 @@ def max_forward(
     """
     where = windows(x.shape[2:], kernel, stride, padding, dilation, output)
     y = np.empty((*x.shape[:2], *output), x.dtype)
-    buffers = _Pair(x.dtype)
-    for planes in _planes(x):
-        part = x[planes]
-        passes = where.passes()
-        for step in passes[:-1]:
-            result = buffers.take((*part.shape[:2], *step.output))
-            _maximum(part, step, result)
-            part = result
-        _maximum(part, passes[-1], y[planes])
+    for planes, maxima in _reduced(x, where, np.maximum, _least(x.dtype)):
+        y[planes] = maxima
     return y
 
 
@@ -162,18 +168,9 @@ def average_forward(
     where = windows(x.shape[2:], kernel, stride, padding, dilation, output)
     y = np.empty((*x.shape[:2], *output), x.dtype)
     divisor = _divisor(where, padding, count_include_pad).astype(x.dtype)
-    buffers = _Pair(x.dtype)
-    for planes in _planes(x):
-        part = x[planes]
-        passes = where.passes()
-        for number, step in enumerate(passes, 1):
-            shape = (*part.shape[:2], *step.output)
-            result = y[planes] if number == len(passes) else buffers.take(shape)
-            result.fill(0)
-            for _, _, outputs, inputs in step.overlaps():
-                result[outputs] += part[inputs]
-            part = result
-        part /= divisor
+    with np.errstate(invalid="ignore", over="ignore"):  # of elements that no window holds together
+        for planes, sums in _reduced(x, where, np.add, 0):
+            np.divide(sums, divisor, out=y[planes])
     return y
 
 
@@ -223,18 +220,59 @@ class _Pair:
         return self.last.take(shape)
 
 
-def _planes(x: Array) -> Iterator[Box]:
-    """Cut (N, C) into boxes of planes that fit the cache."""
-    plane = max(1, math.prod(x.shape[2:]) * x.itemsize)
+def _planes(x: Array, spatial: Ints | None = None) -> Iterator[Box]:
+    """Cut (N, C) into boxes of planes, of x's or of another spatial shape, that fit the cache."""
+    plane = max(1, math.prod(x.shape[2:] if spatial is None else spatial) * x.itemsize)
     return tiles(x.shape[:2], max(1, TILE_BYTES // plane))
 
 
-def _maximum(x: Array, where: Windows, out: Array) -> None:
-    """Write the maximum over each window of x (n, c, *S) to out (n, c, *O)."""
-    out.fill(_least(x.dtype))
-    for _, _, outputs, inputs in where.overlaps():
-        part = out[outputs]
-        np.maximum(part, x[inputs], out=part)
+def _reduced(
+    x: Array, where: Windows, operation: np.ufunc, neutral: complex
+) -> Iterator[tuple[Box, Array]]:
+    """Yield planes (n, c) of x (N, C, *S) and `operation` over each of their windows (n, c, *O).
+
+    `neutral` stands for padding. What is yielded is overwritten by the next.
+    """
+    buffers = _Pair(x.dtype)
+    padded = np.empty(0, x.dtype)
+    for planes in _planes(x, where.padded_shape(x.shape)[2:]):
+        part, inner = x[planes], where
+        if not where.inside():
+            shape = where.padded_shape(part.shape)
+            if padded.shape != shape:  # later tiles leave the padding as it is
+                padded = np.full(shape, neutral, x.dtype)
+            there, here = real_elements(where, shape)
+            padded[there] = part[here]
+            part = padded
+            inner = replace(where, spatial=shape[2:], before=(0,) * len(shape[2:]))
+        for axis in range(2, part.ndim):
+            part = _along(part, axis, inner, operation, buffers)
+        yield planes, part
+
+
+def _along(x: Array, axis: int, where: Windows, operation: np.ufunc, buffers: _Pair) -> Array:
+    """Reduce the windows' extent along one axis of x, all of them inside x."""
+    kernel, stride = where.kernel[axis - 2], where.stride[axis - 2]
+    dilation, output = where.dilation[axis - 2], where.output[axis - 2]
+    first, span = -where.before[axis - 2], (output - 1) * stride + 1
+    lead = (slice(None),) * axis
+    if kernel == 1:
+        return x[(*lead, slice(first, first + span, stride))]
+    reach, size = first + (kernel - 1) * dilation, x.shape[axis]
+    if axis == x.ndim - 1 and x.flags.c_contiguous and size <= RUN_WASTE * output:
+        # One run of memory, at stride 1: `reduced` holds the windows, and beside them what wraps.
+        whole = buffers.take(x.shape)
+        run, target = x.reshape(-1), whole.reshape(-1)[: x.size - reach]
+        parts = [run[first + k * dilation :][: target.size] for k in range(kernel)]
+        reduced = whole[(*lead, slice(0, span, stride))]
+    else:
+        starts = range(first, reach + 1, dilation)
+        parts = [x[(*lead, slice(start, start + span, stride))] for start in starts]
+        target = reduced = buffers.take(parts[0].shape)
+    operation(parts[0], parts[1], out=target)
+    for part in parts[2:]:
+        operation(target, part, out=target)
+    return reduced
 
 
 def _least(dtype: np.dtype[Any]) -> complex | bool:

@@ -223,17 +223,23 @@ def gather(x: Array, where: Windows, out: Array) -> None:
         out[offset][outputs] = x[inputs].swapaxes(0, 1)
 
 
+def real_elements(where: Windows, shape: Ints) -> tuple[Index, Index]:
+    """Index the elements that are no padding in an input padded to `shape`, and in the input."""
+    padded: list[slice] = [slice(None), slice(None)]
+    source = padded.copy()
+    for size, length, before in zip(where.spatial, shape[2:], where.before, strict=True):
+        start, stop = max(0, before), min(length, size + before)
+        padded.append(slice(start, max(start, stop)))
+        source.append(slice(start - before, max(start, stop) - before))
+    return tuple(padded), tuple(source)
+
+
 def fill_padded(x: Array, where: Windows, out: Array) -> None:
     """Copy what windows read of x (N, C, *S) to `out`, of the padded shape; zeros for padding."""
-    target: list[slice] = [slice(None), slice(None)]
-    source = target.copy()
-    for size, length, before in zip(where.spatial, out.shape[2:], where.before, strict=True):
-        start, stop = max(0, before), min(length, size + before)
-        target.append(slice(start, max(start, stop)))
-        source.append(slice(start - before, max(start, stop) - before))
+    padded, source = real_elements(where, out.shape)
     if not where.inside():
         out.fill(0)
-    out[tuple(target)] = x[tuple(source)]
+    out[padded] = x[source]
 
 
 def _view(padded: Array, where: Windows) -> Array:

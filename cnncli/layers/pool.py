@@ -151,10 +151,11 @@ class Pool(Layer):
         return (to.along(0, n), to.along(1, c), *to.window_links(tuple(spatial), **arguments))
 
     def workspace_bytes(self, plan: Plan, itemsize: int, backward: bool) -> int:
-        """Return a bound: winners, masks and a few arrays of y's size."""
+        """Return a bound: winners, masks, a few arrays of y's size and a tile's padded planes."""
         import math
 
-        return 6 * 8 * math.prod(plan.upstream) + 2 * 8 * math.prod(plan.inputs["x"])
+        arrays = 9 * math.prod(plan.upstream) + 4 * math.prod(plan.inputs["x"])
+        return 8 * arrays + (8 << 20)
 
     def linear_in(self, plan: Plan, name: str) -> bool:
         """A mean is linear; a maximum is where no winner changes."""

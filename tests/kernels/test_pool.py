@@ -221,3 +221,15 @@ def test_window_of_padding_alone_has_no_winner() -> None:
     assert winners.tolist() == [[[2, 1, 1]]]  # 2 is none of the offsets 0 and 1
     assert pool.max_backward(np.ones((1, 1, 3)), winners, (2,), **g).tolist() == [[[1, 1]]]
     assert pool.average_forward(x, **g, count_include_pad=False).tolist() == [[[0, 3, 3.5]]]
+
+
+def test_what_wraps_between_rows_stays_out_of_the_results() -> None:
+    # Rows are reduced as one run: inf of one row meets -inf of the next in no window.
+    x = np.arange(24.0).reshape(1, 1, 4, 6)
+    x[0, 0, :, -1], x[0, 0, :, 0] = np.inf, -np.inf
+    args: dict[str, Any] = {"kernel": (2, 2), "stride": (1, 1), "padding": ((0, 0), (0, 0))}
+    args |= {"dilation": (1, 1), "output": (3, 5)}
+    y = pool.average_forward(x, **args, count_include_pad=True)
+    expected = (x[..., :-1, :-1] + x[..., 1:, :-1] + x[..., :-1, 1:] + x[..., 1:, 1:]) / 4
+    assert not np.isnan(y).any()
+    assert np.array_equal(y, expected)
