@@ -18,7 +18,7 @@ from itertools import groupby
 
 import numpy as np
 
-from cnncli.kernels import depthwise
+from cnncli.kernels import depthwise, phases
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.threads import count, each
 from cnncli.kernels.windows import (
@@ -90,6 +90,9 @@ def backward_input(
     dx = np.zeros((n, c, *spatial), dtype)
     if depthwise.suits(w, groups):
         depthwise.backward_input(dy, w, where, groups, dx)
+        return dx
+    if w.nbytes <= LIMIT_BYTES and phases.suits(dy, w, where, groups, dtype.itemsize):
+        phases.backward_input(dy, w, where, groups, dx)
         return dx
     matrix = _weights(w, groups, dtype).swapaxes(1, 2)  # (G, C/G * K, F/G)
 
@@ -163,7 +166,7 @@ def workspace_bytes(
     block = min(planes * rows, max(rows, LIMIT_BYTES))
     part = min(weights, max(rows, LIMIT_BYTES))
     threads = count()
-    each_one = block + part + PADDED_BYTES + (64 << 10)
+    each_one = max(block + part + PADDED_BYTES + (64 << 10), phases.WORKSPACE_BYTES)
     return max(depthwise.workspace_bytes(threads), threads * each_one + min(weights, LIMIT_BYTES))
 
 

@@ -13,7 +13,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cnncli.kernels import batchnorm, conv, depthwise, pool
+from cnncli.kernels import batchnorm, conv, depthwise, phases, pool
 from tests.kernels import direct
 
 Array = NDArray[Any]
@@ -115,6 +115,7 @@ def tiny_tiles(wanted: bool = True) -> Iterator[None]:
             "LIMIT_BYTES": 2000,
         },
         depthwise: {"TILE_BYTES": 150},
+        phases: {"COLUMN_BYTES": 300, "TILE_BYTES": 400, "ROWS": 4, "WASTE": 4},
         pool: {"TILE_BYTES": 300},
         batchnorm: {"TILE_BYTES": 100, "LONG": 6},
     }
