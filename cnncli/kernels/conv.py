@@ -18,8 +18,8 @@ from itertools import groupby
 
 import numpy as np
 
-from cnncli.kernels import depthwise, phases
-from cnncli.kernels.buffer import Buffer
+from cnncli.kernels import depthwise, phases, weights
+from cnncli.kernels.im2col import Buffers, columns, is_pointwise, positions
 from cnncli.kernels.threads import count, each
 from cnncli.kernels.windows import (
     PADDED_BYTES,
@@ -28,7 +28,6 @@ from cnncli.kernels.windows import (
     Ints,
     Pads,
     Windows,
-    gather,
     lengths,
     output_size,
     scatter_add,
@@ -38,7 +37,7 @@ from cnncli.kernels.windows import (
 
 # A block should stay in the cache between the gathering and the product, yet have enough columns
 # for the product to run at full speed, within a limit on memory.
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 4 << 20
 BLOCK_POSITIONS = 256
 LIMIT_BYTES = 8 << 20
 
@@ -96,16 +95,16 @@ def backward_input(
         return dx
     matrix = _weights(w, groups, dtype).swapaxes(1, 2)  # (G, C/G * K, F/G)
 
-    def spread(boxes: list[Box], buffer: Buffer) -> None:
+    def spread(boxes: list[Box], buffers: Buffers) -> None:
         for images, *rows in boxes:
-            grads = _positions(dy, (images, *rows), groups, dtype)
-            columns = buffer.take((*matrix.shape[:2], grads.shape[2]))
-            np.matmul(matrix, grads, out=columns)
-            columns = columns.reshape(c, *kernel, *lengths((images, *rows)))  # (C, *K, N, *O)
-            scatter_add(columns, where.tile(tuple(rows)), dx[images])
+            grads = positions(dy, (images, *rows), groups, dtype)
+            shares = buffers.columns.take((*matrix.shape[:2], grads.shape[2]))
+            np.matmul(matrix, grads, out=shares)
+            shares = shares.reshape(c, *kernel, *lengths((images, *rows)))  # (C, *K, N, *O)
+            scatter_add(shares, where.tile(tuple(rows)), dx[images])
 
     # The windows of two tiles of one image overlap: one thread takes all tiles of an image.
-    each(_by_image(_tiles(n, where, w, groups, dtype.itemsize)), spread, lambda: Buffer(dtype))
+    each(_by_image(_tiles(n, where, w, groups, dtype.itemsize)), spread, lambda: Buffers(dtype))
     return dx
 
 
@@ -122,27 +121,14 @@ def backward_weight(
     """Gradient to w (F, C/groups, *kernel) from dy (N, F, *O) and x (N, C, *S).
 
     dw[f, c, k] = sum over n, o of dy[n, f, o] * x[n, c, o*stride + k*dilation - before]
-    so the columns of the forward pass, times dy, summed over tiles.
     """
-    n, f, *output = dy.shape
-    c, spatial = x.shape[1], x.shape[2:]
-    where = windows(spatial, kernel, stride, padding, dilation, tuple(output))
-    dtype = np.result_type(dy, x)
-    dw = np.zeros((f, c // groups, *kernel), dtype)
+    spatial, output = x.shape[2:], dy.shape[2:]
+    where = windows(spatial, kernel, stride, padding, dilation, output)
+    dw = np.zeros((dy.shape[1], x.shape[1] // groups, *kernel), np.result_type(dy, x))
     if depthwise.suits(dw, groups):
         depthwise.backward_weight(dy, x, where, groups, dw)
-        return dw
-    matrix = dw.reshape(groups, f // groups, -1)  # (G, F/G, C/G * K)
-    some = max(1, LIMIT_BYTES // (groups * matrix.shape[2] * dtype.itemsize))
-    buffer = Buffer(dtype)
-    for number, box in enumerate(_tiles(n, where, dw, groups, dtype.itemsize)):
-        columns = _columns(x, where, box, groups, buffer).swapaxes(1, 2)
-        grads = _positions(dy, box, groups, dtype)
-        for (filters,) in tiles((f // groups,), some):
-            if number == 0:
-                np.matmul(grads[:, filters], columns, out=matrix[:, filters])
-            else:
-                matrix[:, filters] += np.matmul(grads[:, filters], columns)
+    else:
+        weights.backward_weight(dy, x, where, groups, dw)
     return dw
 
 
@@ -162,12 +148,12 @@ def workspace_bytes(
     """
     rows = (w_shape[1] * groups * math.prod(w_shape[2:]) + w_shape[0]) * itemsize
     planes = x_shape[0] * max(math.prod(x_shape[2:]), math.prod(out_spatial))
-    weights = math.prod(w_shape) * itemsize
+    w_bytes = math.prod(w_shape) * itemsize
     block = min(planes * rows, max(rows, LIMIT_BYTES))
-    part = min(weights, max(rows, LIMIT_BYTES))
+    part = min(w_bytes, max(rows, LIMIT_BYTES))
     threads = count()
     each_one = max(block + part + PADDED_BYTES + (64 << 10), phases.WORKSPACE_BYTES)
-    return max(depthwise.workspace_bytes(threads), threads * each_one + min(weights, LIMIT_BYTES))
+    return max(depthwise.workspace_bytes(threads), threads * each_one + min(w_bytes, LIMIT_BYTES))
 
 
 def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int) -> Array:
@@ -181,21 +167,23 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
     matrix = _weights(w, groups, dtype)
     bias = None if b is None else b.reshape(groups, -1, 1)
 
-    def fill(box: Box, buffer: Buffer) -> None:
+    def fill(box: Box, buffers: Buffers) -> None:
         images, rows = box[0], box[1:]
-        columns = _columns(x, where, box, groups, buffer)
+        windows = columns(x[images], where.tile(rows), buffers)
+        windows = windows.reshape(groups, -1, windows.shape[1])
+        shape = (groups, f // groups, windows.shape[2])
         if images.stop - images.start == 1:
             # a box is one run of the plane, so this reshape is a view and the product lands in y
-            part = y[(images.start, slice(None), *rows)].reshape(groups, f // groups, -1)
-            np.matmul(matrix, columns, out=part)
+            part = y[(images.start, slice(None), *rows)].reshape(shape)
         else:
-            part = np.matmul(matrix, columns)
+            part = buffers.product.take(shape)
+        np.matmul(matrix, windows, out=part)
         if bias is not None:
             part += bias
         if images.stop - images.start > 1:
             y[images] = part.reshape(f, *lengths(box)).swapaxes(0, 1)  # (F, N, *O) -> (N, F, *O)
 
-    each(_tiles(n, where, w, groups, dtype.itemsize), fill, lambda: Buffer(dtype))
+    each(_tiles(n, where, w, groups, dtype.itemsize), fill, lambda: Buffers(dtype))
     return y
 
 
@@ -204,7 +192,7 @@ def _tiles(n: int, where: Windows, w: Array, groups: int, itemsize: int) -> Iter
     plane = math.prod(where.output)
     row = (w.shape[1] * groups * math.prod(where.kernel) + w.shape[0]) * itemsize
     most = max(1, min(max(BLOCK_BYTES // row, BLOCK_POSITIONS), LIMIT_BYTES // row))
-    if _is_pointwise(where) and plane >= BLOCK_POSITIONS:
+    if is_pointwise(where) and plane >= BLOCK_POSITIONS:
         most = plane  # nothing to gather: an image a product, where it lies
     return tiles((n, *where.output), most)
 
@@ -214,35 +202,9 @@ def _by_image(boxes: Iterable[Box]) -> list[list[Box]]:
     return [list(same) for _, same in groupby(boxes, key=lambda box: box[0].start)]
 
 
-def _is_pointwise(where: Windows) -> bool:
-    """Whether window o is element o and nothing else."""
-    return (
-        where.spatial == where.output
-        and all(k == 1 for k in where.kernel)
-        and all(s == 1 for s in where.stride)
-        and not any(where.before)
-    )
-
-
 def _weights(w: Array, groups: int, dtype: np.dtype[np.generic]) -> Array:
     """Weights as (G, F/G, C/G * K)."""
     return np.ascontiguousarray(w, dtype).reshape(groups, w.shape[0] // groups, -1)
-
-
-def _positions(a: Array, box: Box, groups: int, dtype: np.dtype[np.generic]) -> Array:
-    """Return one tile of a (N, channels, *O) as (G, channels/G, positions), a view if it can be."""
-    tile = a[(box[0], slice(None), *box[1:])].swapaxes(0, 1)
-    return np.ascontiguousarray(tile, dtype).reshape(groups, a.shape[1] // groups, -1)
-
-
-def _columns(x: Array, where: Windows, box: Box, groups: int, buffer: Buffer) -> Array:
-    """Windows of one tile as (G, C/G * K, positions)."""
-    if _is_pointwise(where):
-        return _positions(x, box, groups, buffer.flat.dtype)
-    c = x.shape[1]
-    columns = buffer.take((c, *where.kernel, *lengths(box)))
-    gather(x[box[0]], where.tile(box[1:]), columns)
-    return columns.reshape(groups, c // groups * math.prod(where.kernel), -1)
 
 
 def _transposed(w: Array, groups: int) -> Array:

@@ -46,17 +46,17 @@ def forward(x: Array, w: Array, b: Array | None, where: Windows, groups: int, y:
     bias = np.zeros(len(w), y.dtype) if b is None else b
     bias = bias.reshape(-1, *(1,) * len(kernel))
 
-    def fill(box: Box, buffers: tuple[Buffer, Buffer]) -> None:
+    def fill(box: Box, buffers: _Buffers) -> None:
         cut = _cut(box, taps.shape[1])
-        columns, shape = _columns(x, where, box, taps.shape[2], buffers[0], where.kernel[-1])
+        columns, shape = _columns(x, where, box, taps.shape[2], buffers, where.kernel[-1])
         tap = taps[box[1]]
         n, g, m = len(columns), *tap.shape[:2]
-        sums = buffers[1].take((n, g, m, columns.shape[-1]))
+        sums = buffers.positions.take((n, g, m, columns.shape[-1]))
         np.einsum(columns, [N, G, C, *kernel, P], tap, [G, M, C, *kernel], [N, G, M, P], out=sums)
         np.add(sums.reshape(n, g * m, *shape)[_outputs(box)], bias[cut[1]], out=y[cut])
 
     boxes = _boxes(y.shape[0], where, groups, w, y.itemsize)
-    each(boxes, fill, lambda: (Buffer(y.dtype), Buffer(y.dtype)))
+    each(boxes, fill, lambda: _Buffers(y.dtype))
 
 
 def backward_input(dy: Array, w: Array, where: Windows, groups: int, dx: Array) -> None:
@@ -86,11 +86,11 @@ def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array)
     """dw[g, m, c, k] += sum over n, o of dy[n, g, m, o] x[n, g, c, where o's k reads]."""
     sums = dw.reshape(groups, -1, *dw.shape[1:])
     many, few = sums.shape[1:3]
-    windows, grads = Buffer(dw.dtype), Buffer(dw.dtype)
+    buffers = _Buffers(dw.dtype)
     for box in _boxes(x.shape[0], where, groups, dw, dw.itemsize):
-        columns, shape = _columns(x, where, box, few, windows)
+        columns, shape = _columns(x, where, box, few, buffers)
         n, g = columns.shape[:2]
-        laid = grads.take((n, g * many, *shape))
+        laid = buffers.positions.take((n, g * many, *shape))
         laid.fill(0)  # where windows wrap
         laid[_outputs(box)] = dy[_cut(box, many)]
         rows = laid.reshape(n, g, many, *(1,) * len(where.kernel), 1, 1, -1)
@@ -102,6 +102,13 @@ def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array)
 def workspace_bytes(threads: int) -> int:
     """Bound the memory that a pass takes beyond its arguments and result."""
     return threads * (runs.WASTE * TILE_BYTES + PADDED_BYTES)
+
+
+class _Buffers:
+    """The workspaces of one thread."""
+
+    def __init__(self, dtype: np.dtype[np.generic]) -> None:
+        self.windows, self.positions, self.padded = Buffer(dtype), Buffer(dtype), Buffer(dtype)
 
 
 def _taps(w: Array, groups: int, dtype: np.dtype[np.generic]) -> Array:
@@ -137,17 +144,17 @@ def _outputs(box: Box) -> Index:
 
 
 def _columns(
-    x: Array, where: Windows, box: Box, few: int, buffer: Buffer, copies: int = 1
+    x: Array, where: Windows, box: Box, few: int, buffers: _Buffers, copies: int = 1
 ) -> tuple[Array, Ints]:
     """Return the windows of a tile, (N, G, C, *K, positions), and the shape of its positions."""
     images, channels, *rows = box
     source, tile = x[_cut((images, channels), few)], where.tile(tuple(rows))
     n, c = source.shape[:2]
     if runs.fits(tile):
-        columns, shape = runs.lay_out(source, tile, buffer, copies), runs.positions(tile)
+        columns, shape = runs.lay_out(source, tile, buffers.windows, copies), runs.positions(tile)
     else:
-        copied = buffer.take((c, *where.kernel, n, *tile.output))
-        gather(source, tile, copied)
+        copied = buffers.windows.take((c, *where.kernel, n, *tile.output))
+        gather(source, tile, copied, buffers.padded)
         columns = np.moveaxis(copied.reshape(c, *where.kernel, n, -1), -2, 0)
         shape = tile.output
     return columns.reshape(n, c // few, few, *columns.shape[2:]), shape

@@ -11,10 +11,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from cnncli.kernels.buffer import Buffer
 
 Array = NDArray[Any]
 Ints = tuple[int, ...]
@@ -206,14 +209,14 @@ def tiles(shape: Ints, most: int) -> Iterator[Box]:
     return product(*ranges)
 
 
-def gather(x: Array, where: Windows, out: Array) -> None:
+def gather(x: Array, where: Windows, out: Array, spare: Buffer) -> None:
     """Copy every window's elements into `out`, zeros for padding (im2col).
 
-    x (N, C, *S) -> out (C, *K, N, *O).
+    x (N, C, *S) -> out (C, *K, N, *O); `spare` holds a padded copy of x.
     """
     padded = where.padded_shape(x.shape)
-    if math.prod(padded) * x.itemsize <= PADDED_BYTES:
-        copy = np.empty(padded, x.dtype)
+    if math.prod(padded) * out.itemsize <= PADDED_BYTES:
+        copy = spare.take(padded)
         fill_padded(x, where, copy)
         out[...] = _view(copy, where)
         return

@@ -13,7 +13,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cnncli.kernels import batchnorm, conv, depthwise, phases, pool
+from cnncli.kernels import batchnorm, conv, depthwise, phases, pool, weights
 from tests.kernels import direct
 
 Array = NDArray[Any]
@@ -116,6 +116,7 @@ def tiny_tiles(wanted: bool = True) -> Iterator[None]:
         },
         depthwise: {"TILE_BYTES": 150},
         phases: {"COLUMN_BYTES": 300, "TILE_BYTES": 400, "ROWS": 4, "WASTE": 4},
+        weights: {"COLUMN_BYTES": 400, "DY_BYTES": 300, "ROWS": 5, "FILTERS": 2, "POINTWISE": 6},
         pool: {"TILE_BYTES": 300},
         batchnorm: {"TILE_BYTES": 100, "LONG": 6},
     }

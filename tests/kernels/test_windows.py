@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnncli.kernels import windows
+from cnncli.kernels.buffer import Buffer
 from tests.kernels import direct
 from tests.kernels.geometry import Geometry, adjoint, geometries
 
@@ -75,7 +76,7 @@ def test_gather_and_scatter(g: Geometry) -> None:
     where = windows.windows(g.spatial, g.kernel, g.stride, g.padding, g.dilation, g.output)
     x = rng.standard_normal((g.n, g.c, *g.spatial))
     got = np.full((g.c, *g.kernel, g.n, *g.output), np.nan)
-    windows.gather(x, where, got)
+    windows.gather(x, where, got, Buffer(x.dtype))
     expected = np.zeros(got.shape)
     for o, k, i in direct.places(g.spatial, g.kernel, g.stride, g.padding, g.dilation, g.output):
         expected[(slice(None), *k, slice(None), *o)] = x[(..., *i)].T
