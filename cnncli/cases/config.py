@@ -8,22 +8,17 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.case import CASE_KEYS, MERGED_KEYS, Case, build_case
-from cnncli.cases.descriptor import expand_descriptor
 from cnncli.cases.dotted import read_setting, set_value
 from cnncli.cases.nearby import near_path
 from cnncli.cases.node import Node, nearest, refuse_unknown
-from cnncli.cases.sweep import Sweep, read_sweep
-from cnncli.cases.yamltext import (
-    MAX_BYTES,
-    looks_like_json_lines,
-    read_json_lines,
-    read_text,
-    read_yaml,
-)
 from cnncli.errors import CnncliError, ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from cnncli.cases.sweep import Sweep
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml")
@@ -95,8 +90,13 @@ class Entry:
         """Return the case; raise CnncliError at the place of any fault."""
         if self.error is not None:
             raise self.error
+        entries: Mapping[str, Node] = self.entries
+        if "descriptor" in entries:
+            from cnncli.cases.descriptor import expand_descriptor
+
+            entries = expand_descriptor(entries)
         return build_case(
-            expand_descriptor(self.entries),
+            entries,
             name=self.name,
             file=self.file,
             where=self.where,
@@ -254,6 +254,8 @@ class _Cases:
     def _expand(
         self, entry: Entry, seen: dict[str, str], sweeps: dict[str, Sweep], wanted: str | None
     ) -> Iterator[Entry]:
+        from cnncli.cases.sweep import read_sweep
+
         entries = dict(entry.entries)
         node = entries.pop("sweep")
         try:
@@ -277,6 +279,14 @@ class _Cases:
 
 
 def _read_file(file: str) -> _Cases:
+    from cnncli.cases.yamltext import (
+        MAX_BYTES,
+        looks_like_json_lines,
+        read_json_lines,
+        read_text,
+        read_yaml,
+    )
+
     if file == STDIN:
         raw = sys.stdin.buffer.read(MAX_BYTES + 1)
         base, stem = None, "stdin"

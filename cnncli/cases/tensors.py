@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.case import Case
 from cnncli.cases.draws import Streams, make_values
-from cnncli.cases.files import StoredTensor
 from cnncli.cases.layout import shape_inside, shape_outside, to_inside
 from cnncli.cases.sources import FileSource, Random, Source, Values, refuse_shared_standard_input
 from cnncli.errors import CnncliError, GeometryError
@@ -18,6 +17,8 @@ from cnncli.layers.base import Plan, Request, Shape, shape_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from cnncli.cases.files import StoredTensor
 
 UPSTREAM = "dy"
 
@@ -68,7 +69,7 @@ def open_ingredients(case: Case) -> Iterator[Ingredients]:
             with naming(name, source):
                 shape: Shape | None
                 if isinstance(source, FileSource):
-                    ingredients.opened[name] = StoredTensor(source)
+                    ingredients.opened[name] = _open(source)
                     shape = ingredients.opened[name].stored.shape
                 else:
                     shape = _shape_of(source)
@@ -78,10 +79,16 @@ def open_ingredients(case: Case) -> Iterator[Ingredients]:
         for name, source in references:
             if isinstance(source, FileSource):
                 with naming(name, source):
-                    ingredients.references[source] = StoredTensor(source)
+                    ingredients.references[source] = _open(source)
         yield ingredients
     finally:
         ingredients.close()
+
+
+def _open(source: FileSource) -> StoredTensor:
+    from cnncli.cases.files import StoredTensor
+
+    return StoredTensor(source)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from cnncli.cases.node import Node
 from cnncli.cli.threads import use_threads
 from cnncli.errors import ConfigError, UsageError
 from cnncli.layers.base import Layer
-from cnncli.runs.explaining import wants_gradient
 from cnncli.runs.memory import parse_size
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
@@ -77,8 +76,11 @@ def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptio
 
 def imply_backward(layer: Layer, values: dict[str, Any], options: RunOptions) -> None:
     """Turn the backward pass on where an element of a gradient is to be explained."""
-    if values["backward"] is None and wants_gradient(options.explain, layer):
-        values["backward"] = True
+    if values["backward"] is None and options.explain:
+        from cnncli.runs.explaining import wants_gradient
+
+        if wants_gradient(options.explain, layer):
+            values["backward"] = True
 
 
 def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Entry, Tolerance]:

@@ -13,11 +13,11 @@ NOT_WITH = ("json", "quiet", "values", "out", "save", "expect", "against")
 
 def take_library(values: dict[str, Any]) -> str | None:
     """Take the flag out of a command's values; raise UsageError beside one that it leaves idle."""
-    from cnncli.implementations.table import CALLS
-
     library = values.pop("as_library", None)
     if library is None:
         return None
+    from cnncli.implementations.table import CALLS
+
     if library not in CALLS:
         raise UsageError(f"must be one of {', '.join(CALLS)}, not {library!r}", "--as")
     for name in NOT_WITH:

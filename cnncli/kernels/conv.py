@@ -18,7 +18,6 @@ from itertools import groupby
 
 import numpy as np
 
-from cnncli.kernels import depthwise, phases, weights
 from cnncli.kernels.im2col import Buffers, columns, is_pointwise, positions
 from cnncli.kernels.threads import count, each
 from cnncli.kernels.windows import (
@@ -40,6 +39,7 @@ from cnncli.kernels.windows import (
 BLOCK_BYTES = 4 << 20
 BLOCK_POSITIONS = 256
 LIMIT_BYTES = 8 << 20
+FEW = 4  # products a tap and group up to which summing taps beats a product of matrices
 
 
 def forward(
@@ -87,9 +87,13 @@ def backward_input(
     dtype = np.result_type(dy, w)
     c = w.shape[1] * groups
     dx = np.zeros((n, c, *spatial), dtype)
-    if depthwise.suits(w, groups):
+    if _is_depthwise(w, groups):
+        from cnncli.kernels import depthwise
+
         depthwise.backward_input(dy, w, where, groups, dx)
         return dx
+    from cnncli.kernels import phases
+
     if w.nbytes <= LIMIT_BYTES and phases.suits(dy, w, where, groups, dtype.itemsize):
         phases.backward_input(dy, w, where, groups, dx)
         return dx
@@ -125,9 +129,13 @@ def backward_weight(
     spatial, output = x.shape[2:], dy.shape[2:]
     where = windows(spatial, kernel, stride, padding, dilation, output)
     dw = np.zeros((dy.shape[1], x.shape[1] // groups, *kernel), np.result_type(dy, x))
-    if depthwise.suits(dw, groups):
+    if _is_depthwise(dw, groups):
+        from cnncli.kernels import depthwise
+
         depthwise.backward_weight(dy, x, where, groups, dw)
     else:
+        from cnncli.kernels import weights
+
         weights.backward_weight(dy, x, where, groups, dw)
     return dw
 
@@ -144,16 +152,16 @@ def workspace_bytes(
 ) -> int:
     """Bound the memory that any of the passes takes beyond its (C-contiguous) arguments and result.
 
-    The block of columns with its outputs, one partial dw, and for stride 1 the flipped weights.
+    The columns of a tile with its outputs, one partial dw, and for stride 1 the flipped weights.
     """
     rows = (w_shape[1] * groups * math.prod(w_shape[2:]) + w_shape[0]) * itemsize
     planes = x_shape[0] * max(math.prod(x_shape[2:]), math.prod(out_spatial))
     w_bytes = math.prod(w_shape) * itemsize
-    block = min(planes * rows, max(rows, LIMIT_BYTES))
     part = min(w_bytes, max(rows, LIMIT_BYTES))
-    threads = count()
-    each_one = max(block + part + PADDED_BYTES + (64 << 10), phases.WORKSPACE_BYTES)
-    return max(depthwise.workspace_bytes(threads), threads * each_one + min(w_bytes, LIMIT_BYTES))
+    tile = min(planes * rows, max(rows, LIMIT_BYTES)) + part + PADDED_BYTES
+    # Depthwise and strided passes lay out some copies of a tile, of which a small case has little.
+    tile = min(max(tile, 2 * LIMIT_BYTES), 8 * planes * rows + part) + (64 << 10)
+    return count() * tile + min(w_bytes, LIMIT_BYTES)
 
 
 def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int) -> Array:
@@ -161,7 +169,9 @@ def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int)
     n, f = x.shape[0], w.shape[0]
     dtype = np.result_type(x, w) if b is None else np.result_type(x, w, b)
     y = np.empty((n, f, *where.output), dtype)
-    if depthwise.suits(w, groups):
+    if _is_depthwise(w, groups):
+        from cnncli.kernels import depthwise
+
         depthwise.forward(x, w, b, where, groups, y)
         return y
     matrix = _weights(w, groups, dtype)
@@ -200,6 +210,11 @@ def _tiles(n: int, where: Windows, w: Array, groups: int, itemsize: int) -> Iter
 def _by_image(boxes: Iterable[Box]) -> list[list[Box]]:
     """Put the tiles of the same images together."""
     return [list(same) for _, same in groupby(boxes, key=lambda box: box[0].start)]
+
+
+def _is_depthwise(w: Array, groups: int) -> bool:
+    """Whether weights (F, C/groups, *K) have few filters and channels a group."""
+    return groups > 1 and w.shape[0] // groups * w.shape[1] <= FEW
 
 
 def _weights(w: Array, groups: int, dtype: np.dtype[np.generic]) -> Array:

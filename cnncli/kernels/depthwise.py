@@ -16,7 +16,6 @@ from cnncli.kernels import runs
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.threads import each
 from cnncli.kernels.windows import (
-    PADDED_BYTES,
     Array,
     Box,
     Index,
@@ -31,13 +30,7 @@ from cnncli.kernels.windows import (
 TILE_BYTES = (
     2 << 20
 )  # what a tile's windows and sums take; smaller ones cost more calls than they save
-FEW = 4  # products a tap and group up to which this beats a product of matrices
 N, G, M, C, P, K = range(6)  # np.einsum's names of axes; those of the kernel begin at K
-
-
-def suits(w: Array, groups: int) -> bool:
-    """Whether weights (F, C/groups, *K) have that few filters and channels a group."""
-    return groups > 1 and w.shape[0] // groups * w.shape[1] <= FEW
 
 
 def forward(x: Array, w: Array, b: Array | None, where: Windows, groups: int, y: Array) -> None:
@@ -97,11 +90,6 @@ def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array)
         # A BLAS dot a tap: matmul takes vectors as they lie, and np.vecdot the conjugate.
         products = np.matmul(rows, columns[:, :, None, ..., None])[..., 0, 0]
         sums[box[1]] += products.sum(axis=0)
-
-
-def workspace_bytes(threads: int) -> int:
-    """Bound the memory that a pass takes beyond its arguments and result."""
-    return threads * (runs.WASTE * TILE_BYTES + PADDED_BYTES)
 
 
 class _Buffers:

@@ -24,7 +24,6 @@ COLUMN_BYTES = 4 << 20  # the product of some kernel offsets with a tile of dy
 TILE_BYTES = 9 << 19  # the tile of dy and its phases
 ROWS = 128  # of a product, at which it runs at full speed
 WASTE = 1.25  # elements laid out for one of dy, up to which runs pay
-WORKSPACE_BYTES = int(WASTE * COLUMN_BYTES) + 2 * TILE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from cnncli.cases.tensors import (
 from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError, UsageError
 from cnncli.layers.base import Plan
-from cnncli.runs.explaining import explain_targets, judge_targets
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.result import Fault, References, Result, Role, TensorResult, describe
 from cnncli.runs.split import skip_reason, status_of
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cnncli.layers.explain.parts import Explanation
+    from cnncli.runs.explaining import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def compute(case: Case, options: RunOptions) -> Outcome:
                 "explain the case with --layout nchw",
                 "--explain",
             )
-        targets = judge_targets(options.explain, case.layer, plan, backward=case.wants_backward)
+        targets = _targets(case, plan, options)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
         references: References = {}
@@ -159,9 +159,28 @@ def compute(case: Case, options: RunOptions) -> Outcome:
             tensors=tensors,
             checks=checks + found,
             theirs=theirs,
-            explanations=explain_targets(targets, case.layer, plan, tensors),
+            explanations=_explanations(targets, case, plan, tensors),
             references=references,
         )
+
+
+def _targets(case: Case, plan: Plan, options: RunOptions) -> list[Target]:
+    """Judge, before anything is computed, which elements are to be explained."""
+    if not options.explain:
+        return []
+    from cnncli.runs.explaining import judge_targets
+
+    return judge_targets(options.explain, case.layer, plan, backward=case.wants_backward)
+
+
+def _explanations(
+    targets: list[Target], case: Case, plan: Plan, tensors: dict[str, TensorResult]
+) -> list[Explanation]:
+    if not targets:
+        return []
+    from cnncli.runs.explaining import explain_targets
+
+    return explain_targets(targets, case.layer, plan, tensors)
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:
@@ -207,9 +226,9 @@ def _check(
     options: RunOptions,
     keep: References | None,
 ) -> list[Check]:
-    from cnncli.checks.expected import judge_expected
-
     case = ingredients.case
+    if case.expect:
+        from cnncli.checks.expected import judge_expected
     layout = case.settings.layout
     outside = {name: tensor.array for name, tensor in tensors.items()}
     inside = {name: to_inside(layout, name, array) for name, array in outside.items()}
