@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from cnncli.kernels import conv
+from cnncli.kernels import conv, threads
 from tests.kernels import direct
 from tests.kernels.geometry import Geometry, adjoint, close, geometries, tiny_tiles
 
@@ -72,6 +72,25 @@ def test_equals_torch(g: Geometry) -> None:
     close(conv.forward(x, w, b, **g.conv()), ty.detach().numpy())
     close(conv.backward_input(dy, w, g.spatial, **g.conv()), tensors[0].grad.numpy())
     close(conv.backward_weight(dy, x, g.kernel, **g.conv()), tensors[1].grad.numpy())
+
+
+@settings(FAST, max_examples=60)
+@given(geometries())
+def test_threads_change_no_bit(g: Geometry) -> None:
+    x, w, b, dy = arrays(g)
+    results = []
+    for number in (1, 3):
+        threads.set_threads(number)
+        with tiny_tiles():
+            results.append(
+                (
+                    conv.forward(x, w, b, **g.conv()),
+                    conv.backward_input(dy, w, g.spatial, **g.conv()),
+                    conv.backward_weight(dy, x, g.kernel, **g.conv()),
+                )
+            )
+    for one, three in zip(*results, strict=True):
+        assert np.array_equal(one, three)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex128])
