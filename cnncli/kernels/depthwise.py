@@ -27,26 +27,28 @@ from cnncli.kernels.windows import (
     tiles,
 )
 
-TILE_BYTES = (
-    2 << 20
-)  # what a tile's windows and sums take; smaller ones cost more calls than they save
+TILE_BYTES = 2 << 20  # a tile's windows and sums; a smaller one costs more calls than it saves
 N, G, M, C, P, K = range(6)  # np.einsum's names of axes; those of the kernel begin at K
 
 
 def forward(x: Array, w: Array, b: Array | None, where: Windows, groups: int, y: Array) -> None:
     """y[n, g, m, o] = b[g, m] + sum over c, k of w[g, m, c, k] x[n, g, c, where o's k reads]."""
     taps, kernel = _taps(w, groups, y.dtype), [*range(K, K + len(where.kernel))]
-    bias = np.zeros(len(w), y.dtype) if b is None else b
-    bias = bias.reshape(-1, *(1,) * len(kernel))
+    bias = None if b is None else b.reshape(-1, *(1,) * len(kernel))
 
     def fill(box: Box, buffers: _Buffers) -> None:
         cut = _cut(box, taps.shape[1])
         columns, shape = _columns(x, where, box, taps.shape[2], buffers, where.kernel[-1])
         tap = taps[box[1]]
-        n, g, m = len(columns), *tap.shape[:2]
-        sums = buffers.positions.take((n, g, m, columns.shape[-1]))
+        sums_shape = (len(columns), *tap.shape[:2], columns.shape[-1])
+        direct = _is_run(box, where, shape)
+        sums = y[cut].reshape(sums_shape) if direct else buffers.positions.take(sums_shape)
         np.einsum(columns, [N, G, C, *kernel, P], tap, [G, M, C, *kernel], [N, G, M, P], out=sums)
-        np.add(sums.reshape(n, g * m, *shape)[_outputs(box)], bias[cut[1]], out=y[cut])
+        part = y[cut]
+        if not direct:
+            part[...] = sums.reshape(*part.shape[:2], *shape)[_outputs(box)]
+        if bias is not None:
+            part += bias[cut[1]]
 
     boxes = _boxes(y.shape[0], where, groups, w, y.itemsize)
     each(boxes, fill, lambda: _Buffers(y.dtype))
@@ -83,9 +85,12 @@ def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array)
     for box in _boxes(x.shape[0], where, groups, dw, dw.itemsize):
         columns, shape = _columns(x, where, box, few, buffers)
         n, g = columns.shape[:2]
-        laid = buffers.positions.take((n, g * many, *shape))
-        laid.fill(0)  # where windows wrap
-        laid[_outputs(box)] = dy[_cut(box, many)]
+        laid = dy[_cut(box, many)]
+        if not (dy.flags.c_contiguous and _is_run(box, where, shape)):
+            padded = buffers.positions.take((n, g * many, *shape))
+            padded.fill(0)  # where windows wrap
+            padded[_outputs(box)] = laid
+            laid = padded
         rows = laid.reshape(n, g, many, *(1,) * len(where.kernel), 1, 1, -1)
         # A BLAS dot a tap: matmul takes vectors as they lie, and np.vecdot the conjugate.
         products = np.matmul(rows, columns[:, :, None, ..., None])[..., 0, 0]
@@ -126,6 +131,11 @@ def _cut(box: Box, each: int) -> Index:
     return (images, slice(channels.start * each, channels.stop * each), *rows)
 
 
+def _is_run(box: Box, where: Windows, positions: Ints) -> bool:
+    """Whether the positions of a tile are its outputs, and these lie in y without gaps."""
+    return positions == lengths(box[2:]) and positions[1:] == where.output[1:]
+
+
 def _outputs(box: Box) -> Index:
     """Index a box's outputs among its positions."""
     return (..., *(slice(0, length) for length in lengths(box[2:])))
@@ -138,7 +148,9 @@ def _columns(
     images, channels, *rows = box
     source, tile = x[_cut((images, channels), few)], where.tile(tuple(rows))
     n, c = source.shape[:2]
-    if runs.fits(tile):
+    if runs.keeps_rows(tile):
+        columns, shape = runs.lay_out_rows(source, tile, buffers.windows), tile.output
+    elif runs.fits(tile):
         columns, shape = runs.lay_out(source, tile, buffers.windows, copies), runs.positions(tile)
     else:
         copied = buffers.windows.take((c, *where.kernel, n, *tile.output))
