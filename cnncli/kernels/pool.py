@@ -114,10 +114,12 @@ def add_at(dy: Array, indices: Array, spatial: Ints) -> Array:
     offset.
     """
     dx = np.zeros((*dy.shape[:2], math.prod(spatial)), dy.dtype)
+    buffer = Buffer(indices.dtype)
     for planes in _planes(dy):
         target = dx[planes]
         starts = np.arange(0, target.size, target.shape[2]).reshape(*target.shape[:2], 1)
-        flat = indices[planes].reshape(*target.shape[:2], -1) + starts
+        flat = buffer.take((*target.shape[:2], math.prod(dy.shape[2:])))
+        np.add(indices[planes].reshape(flat.shape), starts, out=flat)
         np.add.at(target.reshape(-1), flat.reshape(-1), dy[planes].reshape(-1))
     return dx.reshape(*dy.shape[:2], *spatial)
 

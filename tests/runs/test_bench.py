@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from cnncli.errors import CnncliError, UsageError
 from cnncli.runs.bench import BenchOptions, Row, Timing, bench, judge_contenders, means
 from cnncli.runs.benchcases import TABLE, table_cases
 from cnncli.runs.blas import warnings
-from cnncli.runs.contest import Contender
+from cnncli.runs.contest import Contender, Prepare, Prepared
+from tests.cli.batches import children
 
 QUICK = BenchOptions(repeat=3, min_time=0.0, against=("tensordot",))
 
@@ -91,6 +93,49 @@ def test_a_process_that_dies_is_an_error() -> None:
             contender.ask("sample")
     finally:
         contender.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's state is read from /proc")
+def test_contenders_that_wait_are_stopped_with_all_their_threads() -> None:
+    # The threads of a pool spin after their last work, on a core that the next contender needs.
+    contender = Contender("limit", 2)
+    try:
+        request = Prepare(case=small(), direction="forward", min_time=0.0)
+        assert contender.ask(request) == Prepared()
+        tasks = [*Path(f"/proc/{contender._process.pid}/task").iterdir()]
+        assert len(tasks) > 1
+        for task in tasks:
+            _await_state(task / "stat", "T")
+        assert contender.ask("sample") > 0
+    finally:
+        contender.close()
+    assert contender._process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_no_stopped_contender_is_left_when_bench_is_killed() -> None:
+    call = [sys.executable, "-m", "cnncli", "bench", "--match", "7x7", "--repeat", "99"]
+    running = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert running.stderr is not None
+    assert running.stderr.readline().startswith("BLAS: ")  # every contender answers
+    contenders = children(running.pid)
+    running.kill()
+    running.wait()
+    running.stderr.close()
+    assert len(contenders) == 2
+    for pid in contenders:
+        _await_state(Path(f"/proc/{pid}/stat"), "Z-")
+
+
+def _await_state(stat: Path, states: str) -> None:
+    """Wait until a process is in one of the states, where `-` is gone."""
+    deadline = time.monotonic() + 20
+    while True:
+        state = stat.read_text().rpartition(")")[2].split()[0] if stat.exists() else "-"
+        if state in states:
+            return
+        assert time.monotonic() < deadline, state
+        time.sleep(0.01)
 
 
 def test_contenders_are_judged() -> None:
