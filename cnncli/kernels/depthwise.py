@@ -118,10 +118,11 @@ def _most(where: Windows, w: Array, groups: int, itemsize: int, copies: int) -> 
 def _boxes(n: int, where: Windows, groups: int, w: Array, itemsize: int) -> Iterator[Box]:
     """Cut (N, G, *O) into tiles."""
     shape = (n, groups, *where.output)
-    for box in tiles(shape, _most(where, w, groups, itemsize, where.kernel[-1])):
-        if not runs.fits(where.tile(box[2:])):
-            break  # the windows have to be copied
-        return tiles(shape, _most(where, w, groups, itemsize, where.kernel[-1]))
+    most = _most(where, w, groups, itemsize, where.kernel[-1])
+    for box in tiles(shape, most):
+        if runs.fits(where.tile(box[2:])):
+            return tiles(shape, most)
+        break  # the windows have to be copied
     return tiles(shape, _most(where, w, groups, itemsize, math.prod(where.kernel)))
 
 

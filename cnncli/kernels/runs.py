@@ -38,11 +38,12 @@ def outputs(where: Windows) -> Index:
 
 
 def keeps_rows(where: Windows) -> bool:
-    """Whether rows of windows lie over rows of the input, of the same width, on two axes."""
+    """Whether rows of windows lie over rows of the input, of the same width, and that pays."""
     return (
         len(where.output) == 2
         and all(s == 1 for s in where.stride)
         and where.output[1] == where.spatial[1]
+        and where.padded_shape((1, 1))[2] <= WASTE * where.output[0]
         and 0 <= where.before[1] < extent(where.kernel[1], where.dilation[1])
     )
 
