@@ -8,7 +8,6 @@ axes are those of conv.py, with C channels and M filters a group: x (N, G*C, *S)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -50,7 +49,7 @@ def forward(x: Array, w: Array, b: Array | None, where: Windows, groups: int, y:
         if bias is not None:
             part += bias[cut[1]]
 
-    boxes = _boxes(y.shape[0], where, groups, w, y.itemsize)
+    boxes = tiles((len(y), groups, *where.output), _most(len(y), groups, where, w, y.itemsize))
     each(boxes, fill, lambda: _Buffers(y.dtype))
 
 
@@ -58,7 +57,7 @@ def backward_input(dy: Array, w: Array, where: Windows, groups: int, dx: Array) 
     """dx[n, g, c, o*stride + k*dilation - before] += sum over m of w[g, m, c, k] dy[n, g, m, o]."""
     taps = _taps(w, groups, dx.dtype).reshape(groups, -1, w.shape[1], math.prod(where.kernel))
     many, few = taps.shape[1:3]
-    most = _most(where, w, groups, dx.itemsize, math.prod(where.kernel))
+    most = max(1, TILE_BYTES // ((few * taps.shape[3] + many) * dx.itemsize))
 
     def spread(planes: Box, buffer: Buffer) -> None:
         channels, target = planes[1], dx[_cut(planes, few)]
@@ -81,20 +80,27 @@ def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array)
     """dw[g, m, c, k] += sum over n, o of dy[n, g, m, o] x[n, g, c, where o's k reads]."""
     sums = dw.reshape(groups, -1, *dw.shape[1:])
     many, few = sums.shape[1:3]
-    buffers = _Buffers(dw.dtype)
-    for box in _boxes(x.shape[0], where, groups, dw, dw.itemsize):
-        columns, shape = _columns(x, where, box, few, buffers)
-        n, g = columns.shape[:2]
-        laid = dy[_cut(box, many)]
-        if not (dy.flags.c_contiguous and _is_run(box, where, shape)):
-            padded = buffers.positions.take((n, g * many, *shape))
-            padded.fill(0)  # where windows wrap
-            padded[_outputs(box)] = laid
-            laid = padded
-        rows = laid.reshape(n, g, many, *(1,) * len(where.kernel), 1, 1, -1)
-        # A BLAS dot a tap: matmul takes vectors as they lie, and np.vecdot the conjugate.
-        products = np.matmul(rows, columns[:, :, None, ..., None])[..., 0, 0]
-        sums[box[1]] += products.sum(axis=0)
+    n, most = len(x), _most(len(x), groups, where, dw, dw.itemsize)
+    together = max(1, min(most // math.prod(where.output), -(-groups // 2)))
+
+    def add(block: Box, buffers: _Buffers) -> None:
+        (channels,) = block
+        for images, *rows in tiles((n, *where.output), max(1, most // together)):
+            box = (images, channels, *rows)
+            columns, shape = _columns(x, where, box, few, buffers)
+            laid = dy[_cut(box, many)]
+            if not (dy.flags.c_contiguous and _is_run(box, where, shape)):
+                padded = buffers.positions.take((*laid.shape[:2], *shape))
+                padded.fill(0)  # where windows wrap
+                padded[_outputs(box)] = laid
+                laid = padded
+            rows_shape = (*columns.shape[:2], many, *(1,) * len(where.kernel), 1, 1, -1)
+            # A BLAS dot a tap: matmul takes vectors as they lie, and np.vecdot the conjugate.
+            products = np.matmul(laid.reshape(rows_shape), columns[:, :, None, ..., None])
+            sums[channels] += products[..., 0, 0].sum(axis=0)
+
+    # A thread takes channels, and all of their images and rows in turn.
+    each(tiles((groups,), together), add, lambda: _Buffers(dw.dtype))
 
 
 class _Buffers:
@@ -109,21 +115,16 @@ def _taps(w: Array, groups: int, dtype: np.dtype[np.generic]) -> Array:
     return w.astype(dtype, copy=False).reshape(groups, w.shape[0] // groups, *w.shape[1:])
 
 
-def _most(where: Windows, w: Array, groups: int, itemsize: int, copies: int) -> int:
-    """Outputs of a tile of which `copies` elements a channel are laid out."""
-    elements: int = w.shape[1] * copies + w.shape[0] // groups
-    return max(1, TILE_BYTES // (elements * itemsize))
-
-
-def _boxes(n: int, where: Windows, groups: int, w: Array, itemsize: int) -> Iterator[Box]:
-    """Cut (N, G, *O) into tiles."""
-    shape = (n, groups, *where.output)
-    most = _most(where, w, groups, itemsize, where.kernel[-1])
-    for box in tiles(shape, most):
-        if runs.fits(where.tile(box[2:])):
-            return tiles(shape, most)
-        break  # the windows have to be copied
-    return tiles(shape, _most(where, w, groups, itemsize, math.prod(where.kernel)))
+def _most(n: int, groups: int, where: Windows, w: Array, itemsize: int) -> int:
+    """Outputs (N, G, *O) of a tile: more where windows are runs, which copy KW elements alone."""
+    many, few = w.shape[0] // groups, w.shape[1]
+    most: list[int] = [
+        max(1, TILE_BYTES // ((few * copies + many) * itemsize))
+        for copies in (where.kernel[-1], math.prod(where.kernel))
+    ]
+    for _, _, *rows in tiles((n, groups, *where.output), most[0]):
+        return most[0] if runs.fits(where.tile(tuple(rows))) else most[1]
+    return 1
 
 
 def _cut(box: Box, each: int) -> Index:
