@@ -108,12 +108,13 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     plan = plan_for(case, ingredients.shapes)
     _judge_expected_names(case, plan)
     if case.against:
-        from cnncli.implementations.table import judge_name
+        from cnncli.implementations.table import judge_installed, judge_name
         from cnncli.implementations.usercode.find import is_submission
 
         for asked in case.against:
             if not is_submission(asked.text):
                 judge_name(asked.text, asked.where)
+                judge_installed(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
     judge_memory(needed, options.max_memory)
     return plan, needed
