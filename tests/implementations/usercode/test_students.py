@@ -15,6 +15,9 @@ from tests.implementations.usercode.students import (
     GENERAL_CONFIG,
     GENERAL_FAULTS,
     RIGHT,
+    SAME,
+    SAME_CONFIG,
+    SAME_FAULTS,
     write,
 )
 
@@ -70,6 +73,30 @@ def test_faults_of_the_general_convolution(
     for (_, new, words), records in zip(GENERAL_FAULTS, wrong, strict=True):
         assert records[0]["status"] == "failed"
         assert words in records[0]["cause"], (new, records[0]["cause"])
+
+
+def test_the_odd_row_of_same_at_the_wrong_end_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(SAME_CONFIG)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/a-right.py").write_text(SAME)
+    for number, (old, new) in enumerate(SAME_FAULTS):
+        assert old in SAME
+        (tmp_path / f"s/b{number}.py").write_text(SAME.replace(old, new))
+    assert run(str(config), "--against", str(tmp_path / "s"), "--json") == 1
+    right, *wrong = rows(capsys.readouterr().out).values()
+    assert {one["status"] for one in right} == {"passed"}
+    for (_, new), records in zip(SAME_FAULTS, wrong, strict=True):
+        failed = [one for one in records if one["status"] == "failed"]
+        assert failed, new
+        for one in failed:
+            if one["reason"] == "wrong shape":  # a row more, at stride 1
+                assert (one["name"], new[:6]) == ("conv", "(total")
+                continue
+            assert "padding before and after exchanged" in one["cause"], (new, one["name"])
+            assert "`same`" in one["checks"][0]["diagnosis"][0]["look"]
 
 
 def test_the_samples_report(capsys: pytest.CaptureFixture[str]) -> None:
