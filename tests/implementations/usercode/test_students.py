@@ -99,6 +99,47 @@ def test_the_odd_row_of_same_at_the_wrong_end_is_named(
             assert "`same`" in one["checks"][0]["diagnosis"][0]["look"]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_wrong_result_hides_no_changed_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    """In every report, of one submission and of a class."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    both = write("convolution2D", "    return out", "    W *= 2\n    return -out")
+    for at in range(number):
+        (folder / f"s{at}.py").write_text(both)
+    args = [HOMEWORK, "--against", str(folder), "--match", "conv/"]
+    files = {name: tmp_path / name for name in ("csv", "junit")}
+    files |= {"gradescope": tmp_path / "gradescope"} if number == 1 else {}
+    for name, path in files.items():
+        args += [f"--{name}", str(path)]
+    wrote = "it wrote into w, which belongs to its caller"
+    assert run(*args) == 1
+    for text in (capsys.readouterr().out, *(path.read_text() for path in files.values())):
+        assert wrote in text
+        assert "y has the wrong sign" in text
+    assert run(*args[:5], "--json") == 1
+    for records in rows(capsys.readouterr().out).values():
+        for one in records:
+            assert one["cause"] == "y has the wrong sign"
+            assert one["checks"][0]["changed"] == ["w"]
+
+
+def test_a_layer_command_tells_a_changed_input_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = write("pool_forward", "    return out", "    X[:] = 0\n    return -out")
+    (tmp_path / "s.py").write_text(both)
+    call = "y=pool_forward(x, k, s)"
+    args = ["pool", "--x", "normal:2x3x4x6", "-k", "2", "--against", f"{tmp_path}/s.py"]
+    assert main([*args, "--call", call, "--no-values"]) == 1
+    *_, first, last = (line for line in capsys.readouterr().out.splitlines() if "wrote" in line)
+    assert first == "y: it wrote into x, which belongs to its caller"
+    assert last.startswith("FAILED")
+    assert "wrong sign" in last
+
+
 def test_the_samples_report(capsys: pytest.CaptureFixture[str]) -> None:
     """The README's class report; ana is all right, every other has a named fault."""
     folder = str(ROOT / "samples/submissions")
