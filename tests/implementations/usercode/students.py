@@ -44,6 +44,12 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     ("batch_norm_backward", "gamma[:, None, None] / sigma", "1 / sigma", "gamma"),
     ("batch_norm_backward", "/ sigma *", "/ sigma**2 *", "variance in place of the deviation"),
     ("batch_norm_backward", "(dout - mean_dout - normal * mean_both)", "dout", "constants"),
+    # the order of arguments
+    ("convolution2D", "(X, W, stride, padding)", "(W, X, stride, padding)", "takes x and w the other way round"),
+    ("convolution2D", "(X, W, stride, padding)", "(X, W, padding, stride)", "takes stride and padding the other way round"),
+    ("convolution2D_backward_filter", "(out_grad, X, W", "(X, out_grad, W", "takes dy and x the other way round"),
+    ("convolution2D_backward_input", "(out_grad, X, W", "(W, X, out_grad", "takes dy and w the other way round"),
+    ("pool_back", "(grad_pool, X,", "(X, grad_pool,", "takes dy and x the other way round"),
     # pad
     ("zero_padding", "    ph, pw = padding", "    pw, ph = padding", ""),
     ("zero_padding", "np.zeros(", "np.ones(", ""),

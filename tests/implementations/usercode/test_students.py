@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,58 @@ def test_the_odd_row_of_same_at_the_wrong_end_is_named(
                 continue
             assert "padding before and after exchanged" in one["cause"], (new, one["name"])
             assert "`same`" in one["checks"][0]["diagnosis"][0]["look"]
+
+
+def test_exchanged_arguments_are_named_where_that_makes_it_right_and_nowhere_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = "(X, W, stride, padding)"
+    files = {
+        "shape": ("", "    return out[:1]"),  # wrong in either order
+        "both": (head.replace("X, W", "W, X"), "    return np.sin(out)"),
+        "hangs": ("", "    return out[:1]"),
+        "right": (head.replace("X, W", "W, X"), "    return out"),
+    }
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for name, (new_head, end) in files.items():
+        text = write("convolution2D", "    return out", end)
+        text = text.replace(f"convolution2D{head}", f"convolution2D{new_head or head}")
+        if name == "hangs":
+            text = text.replace(f"{head}:", f"{head}:\n    while len(X) > len(W): pass")
+        (folder / f"{name}.py").write_text(text)
+    started = time.monotonic()
+    assert run(HOMEWORK, "--against", str(folder), "--match", "conv/", "--json") == 1
+    # One that hangs, in an order that it was never called in, is not waited for as a case is.
+    assert time.monotonic() - started < 15
+    for name, records in rows(capsys.readouterr().out).items():
+        for one in records:
+            (check,) = one["checks"]
+            found = [row.get("fault") for row in check.get("diagnosis", ())]
+            assert ("arguments exchanged" in found) == (name == "right.py"), name
+            assert one["earned"] == 0  # it is told, not forgiven
+
+
+def test_a_cache_before_dy_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In calls that use what earlier calls gave, whichever of them it is."""
+    for number, (forward, backward) in enumerate(
+        [("x, w, b", "cache, dout"), ("w, x, b", "dout, cache")]
+    ):
+        text = CS231N.replace("_forward_naive(x, w, b", f"_forward_naive({forward}")
+        text = text.replace("conv_backward_naive(dout, cache", f"conv_backward_naive({backward}")
+        (tmp_path / f"l{number}.py").write_text(RIGHT + text)
+    config = str(ROOT / "configs/homework-cs231n.yaml")
+    assert run(config, "--against", str(tmp_path), "--match", "conv", "--json") == 1
+    first, second = rows(capsys.readouterr().out).values()
+    causes = {one["cause"] for one in first if one["status"] == "failed"}
+    assert causes == {
+        "conv_backward_naive takes dy and cache the other way round: "
+        "it is right with the two exchanged"
+    }
+    causes = {one["cause"] for one in second if one["status"] == "failed"}
+    assert causes == {
+        "conv_forward_naive takes x and w the other way round: it is right with the two exchanged"
+    }
 
 
 @pytest.mark.parametrize("number", [1, 2])
