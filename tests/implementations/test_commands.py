@@ -13,6 +13,7 @@ import pytest
 
 from cnncli.cli.app import main
 from tests.cli.batches import PACKAGE, cnn
+from tests.extras import optional
 
 CONV = ["--x", "normal:2x3x6x5", "--w", "normal:4x3x3x2"]
 
@@ -34,14 +35,13 @@ def test_the_check_has_the_contracts_keys(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_several_give_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
+    optional("torch")
     status, found = _json(capsys, "conv", *CONV, "--against", "loops", "--against", "torch")
     names = [result["checks"][0]["implementation"].split()[0] for result in found]
     assert (status, names) == (0, ["loops", "torch"])
 
 
 def test_tolerance_flags_judge_it(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnxruntime")
     args = ["conv", *CONV, "--against", "onnxruntime"]
     status, (found,) = _json(capsys, *args)
     assert status == 0
@@ -174,7 +174,7 @@ def test_what_is_not_installed_is_refused_before_anything_is_computed(
 
 
 def test_float32_cases_are_judged_as_float32(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
+    optional("torch")
     args = ["conv", *CONV, "--dtype", "float32", "--backward", "--against", "torch"]
     status, (found,) = _json(capsys, *args)
     assert (status, len(found["checks"])) == (0, 3)
