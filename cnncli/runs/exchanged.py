@@ -7,7 +7,7 @@ arguments exchanged, and that is the cause where it makes the result right.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FAULT = "arguments exchanged"
 MOST = 12
 """Pairs tried of one case."""
+MOST_BYTES = 64 << 20
+"""Of all trials' tensors: a submission's process holds them all."""
 ARRAYS = ("tensor", "pad", "result")
 SECONDS, SLOWER = 2.0, 10.0
 """How long a trial may take at least, and how many times what the case took."""
@@ -51,7 +53,9 @@ def name_exchanged(
 ) -> list[list[Check]]:
     """Return the checks, with the cause of those that two exchanged arguments make right."""
     doubtful = [number for number, found in enumerate(checks) if any(map(_unexplained, found))]
-    trials = [trial for number in doubtful for trial in _trials(number, prepared[number])]
+    trials = _affordable(
+        trial for number in doubtful for trial in _trials(number, prepared[number])
+    )
     if not trials:
         return list(checks)
     slowest = max(outcomes[number].seconds for number in doubtful)
@@ -74,6 +78,17 @@ def name_exchanged(
             if check.tensor in right and _unexplained(check):
                 named[trial.case][at] = replace(check, diagnosis=[_cause(trial)], runner_up=None)
     return named
+
+
+def _affordable(trials: Iterable[_Trial]) -> list[_Trial]:
+    """Return the trials, as far as their tensors fit into what trials may take."""
+    kept, held = [], 0
+    for trial in trials:
+        held += sum(array.nbytes for array in trial.work.tensors.values())
+        if held > MOST_BYTES:
+            break
+        kept.append(trial)
+    return kept
 
 
 def _unexplained(check: Check) -> bool:

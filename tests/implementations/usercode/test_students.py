@@ -130,6 +130,18 @@ def test_exchanged_arguments_are_named_where_that_makes_it_right_and_nowhere_els
             assert one["earned"] == 0  # it is told, not forgiven
 
 
+def test_large_cases_are_judged_without_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = RIGHT.replace("def convolution2D(X, W", "def convolution2D(W, X")
+    (tmp_path / "s.py").write_text(text)
+    args = (HOMEWORK, "--against", str(tmp_path / "s.py"), "--match", "conv/strided", "--json")
+    for most, named in ((1 << 20, True), (100, False)):
+        monkeypatch.setattr("cnncli.runs.exchanged.MOST_BYTES", most)
+        assert run(*args) == 1
+        assert ("the other way round" in capsys.readouterr().out) == named
+
+
 def test_a_cache_before_dy_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In calls that use what earlier calls gave, whichever of them it is."""
     for number, (forward, backward) in enumerate(
