@@ -20,6 +20,7 @@ from cnncli.cases.config import read_entries
 from cnncli.cases.sources import KINDS, NpyFile, NpzEntry, Random, RawFile, Source, Values
 from cnncli.cli.app import main
 from cnncli.layers.table import LAYERS
+from tests.extras import optional
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -255,7 +256,7 @@ def test_samples_are_small() -> None:
 
 
 def test_stored_answer_is_what_torch_gives() -> None:
-    torch = pytest.importorskip("torch")
+    torch = optional("torch")
     draw = np.random.RandomState(1973)
     x, w = draw.rand(2, 3, 23, 20), draw.rand(7, 3, 6, 6)
     y = torch.nn.functional.conv2d(

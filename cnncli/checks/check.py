@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+CHANGED = "changed its input"
+"""The reason of a function that is right but for writing into its arguments."""
 
 Verdict = Literal["pass", "fail", "kink", "vacuous", "skipped"]
 
@@ -33,6 +37,8 @@ class Check:
     implementation: str | None = None
     reason: str | None = None
     """Why an `against` failed, in the words that results have for it, or was skipped."""
+    changed: list[str] | None = None
+    """The arguments that a person's function wrote into, which its caller had lent it."""
     method: str | None = None
     step: float | None = None
     evaluations: int | None = None
@@ -76,6 +82,19 @@ class Check:
         return self.check == "expect" or self.subject == "expected"
 
     @property
+    def also_changed(self) -> str | None:
+        """Say into what a function wrote, where that is not already the reason why it fails."""
+        if not self.changed or self.reason == CHANGED:
+            return None
+        return wrote_into(self.changed)
+
+    @property
     def fails_case(self) -> bool:
         """Tell whether this verdict makes its case fail."""
         return self.verdict == "fail" or (self.verdict == "vacuous" and not self.allowed)
+
+
+def wrote_into(names: Sequence[str]) -> str:
+    """Say that a function wrote into arguments of these names."""
+    belong = "belongs" if len(names) == 1 else "belong"
+    return f"it wrote into {', '.join(names)}, which {belong} to its caller"

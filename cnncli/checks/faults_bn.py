@@ -46,11 +46,13 @@ def _redo(
     gamma_power: int = 1,
     sigma_power: int = 1,
     outside: bool = False,
+    rooted: bool = False,
 ) -> Array:
     """Return y, dx, dgamma or dbeta by the textbook's formula, with one thing changed."""
     dy, x = b.tensors.get("dy"), b.x
     eps = b.plan.params["eps"] if eps is None else eps
     mean, var = _statistics(b, axes, ddof)
+    var = np.sqrt(var) if rooted else var
     sigma = np.sqrt(var) + eps if outside else np.sqrt(var + eps)
     gamma = _column(b, b.tensors["gamma"]) ** gamma_power
     hat = (x - mean) / sigma**sigma_power
@@ -159,6 +161,18 @@ def eps_outside(b: Bench) -> Array:
     return _redo(b, outside=True)
 
 
+def std_for_var(b: Bench) -> list[Array]:
+    """The deviation under the root, with eps or without; of dx in one of its two places too."""
+    found = [_redo(b, rooted=True), _redo(b, rooted=True, eps=0.0)]
+    if b.name == "dx":
+        _, var = _statistics(b)
+        eps = b.plan.params["eps"]
+        ratio = np.sqrt(var + eps) / np.sqrt(np.sqrt(var) + eps)
+        through_var = b.right - var_term_missing(b)
+        found += [b.right * ratio, b.right + through_var * (np.square(ratio) - 1)]
+    return found
+
+
 def other_statistics(b: Bench) -> Array:
     """The batch's statistics in inference, or the running ones in training."""
     training = b.plan.params["training"]
@@ -231,7 +245,13 @@ def not_updated(b: Bench) -> list[Array]:
     return [old, b.redo(params={"momentum": 1.0}), b.redo(params={"momentum": 0.0})]
 
 
-def deviation_for_variance(b: Bench) -> Array:
-    """The running deviation in place of the variance."""
+def deviation_for_variance(b: Bench) -> list[Array]:
+    """The root of the new running variance; or the batch's deviation mixed into the old one."""
     need(b.name == "new_running_var")
-    return np.asarray(np.sqrt(b.right))
+    params, right, m = b.plan.params, b.right, b.x.size // b.x.shape[1]
+    momentum = params["momentum"]
+    new = momentum if params["momentum_weighs"] == "new" else 1 - momentum
+    var = b.x.var(axis=_axes(b))
+    used = var * m / (m - 1) if params["running_variance"] == "unbiased" else var
+    mixed = [right + new * (np.sqrt(one) - used) for one in (var, used)]
+    return [np.sqrt(right), *mixed]

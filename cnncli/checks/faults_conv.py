@@ -73,11 +73,13 @@ def padding_ignored(b: Bench) -> list[Array]:
     return [b.redo(arguments={"padding": none})]
 
 
-def pads_exchanged(b: Bench) -> Array:
-    """Padding before and after exchanged."""
-    other = tuple((q, p) for p, q in b.pads)
-    need(other != b.pads)
-    return b.redo(arguments={"padding": other})
+def pads_exchanged(b: Bench) -> list[Array]:
+    """Padding before and after exchanged, on every axis or on one alone."""
+    turned = tuple((q, p) for p, q in b.pads)
+    ones = [(*b.pads[:at], turned[at], *b.pads[at + 1 :]) for at in range(len(b.pads))]
+    others = [pads for pads in dict.fromkeys([turned, *ones]) if pads != b.pads]
+    need(bool(others))
+    return [b.redo(arguments={"padding": pads}) for pads in others]
 
 
 def pads_of_other_axis(b: Bench) -> Array:

@@ -10,7 +10,7 @@ from cnncli.cases.assertions import Tolerance
 from cnncli.cases.calls import Call
 from cnncli.cases.node import nearest
 from cnncli.checks.against import ROUNDINGS, judge_tensor
-from cnncli.checks.check import Check
+from cnncli.checks.check import CHANGED, Check, wrote_into
 from cnncli.checks.compare import default_tolerance
 from cnncli.implementations.base import Computed
 from cnncli.implementations.usercode.isolate import Outcome, Returned, Trouble
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 VALUES = "wrong values"
 SHAPE = "wrong shape"
 TIES = "wrong at ties only"
-CHANGED = "changed its input"
 MISSING = "missing"
 
 
@@ -57,9 +56,11 @@ def judge_outcome(
                 check = _troubled(label, target.name, call, outcome.trouble, broken)
             else:
                 check = _judge(label, layer, target.name, returned, right[target.name], tolerance)
-                if check.verdict == "pass" and outcome.changed:
-                    changed = ", ".join(dict.fromkeys(outcome.changed))
-                    note = f"it wrote into {changed}, which belongs to its caller"
+            if outcome.changed:
+                changed = list(dict.fromkeys(outcome.changed))
+                check = replace(check, changed=changed)
+                if check.verdict == "pass":
+                    note = wrote_into(changed)
                     check = replace(check, verdict="fail", reason=CHANGED, note=note)
             checks.append(check)
     return checks

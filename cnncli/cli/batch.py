@@ -105,7 +105,7 @@ def take_batch(values: dict[str, Any]) -> Batch:
                 words += [f"--{name}", text]
         elif values[name] not in (None, False):
             words += [f"--{name.replace('_', '-')}", values[name]]
-    judge_against(values["against"] or ())
+    judge_against(values["against"] or (), here=values["scheduler"] is None)
     job = Job(
         options=take_run_options(values, quiet=True),
         settings=tuple(read_settings(values["set"] or ())),
@@ -128,14 +128,19 @@ def take_batch(values: dict[str, Any]) -> Batch:
     )
 
 
-def judge_against(texts: Iterable[str]) -> None:
-    """Raise UsageError, once and not for every case, at a name that nobody has."""
-    from cnncli.implementations.table import judge_name
+def judge_against(texts: Iterable[str], *, here: bool = True) -> None:
+    """Refuse, once and not for every case, a name that nobody has or, `here`, cannot be run.
+
+    Raises UsageError or MissingExtraError. A cluster's workers have packages of their own.
+    """
+    from cnncli.implementations.table import judge_installed, judge_name
     from cnncli.implementations.usercode.find import is_submission
 
     for text in texts:
         if not is_submission(text):
             judge_name(text, "--against")
+            if here:
+                judge_installed(text, "--against")
 
 
 def judge_settings(settings: Iterable[tuple[str, Node]], entries: Iterable[Entry]) -> None:

@@ -12,7 +12,7 @@ from cnncli.cli.asalayer import judge_as_layer, layer_as_flags
 from cnncli.cli.completion import complete_source, when_asked
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
 from cnncli.cli.layerflags import COMPUTATION, JUDGING, OUTPUT, memory_flag
-from cnncli.cli.pictures import picture_flags
+from cnncli.cli.pictures import WORST, picture_flags
 
 SOURCE = "any tensor source: FILE.npy, FILE.npz:KEY, FILE.bin:DTYPE:SHAPE, kind:shape, -"
 
@@ -33,7 +33,7 @@ def compare_flags() -> list[Flag]:
         *layer_as_flags(),
         text_flag("seed", "Seed of made-up numbers. [default: 0]", COMPUTATION, "N"),
         memory_flag(),
-        *picture_flags(),
+        *picture_flags(WORST),
         switch_flag("json", "Print JSON in place of tables.", OUTPUT),
         switch_flag("quiet", "Print nothing but errors.", OUTPUT),
     ]

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cnncli.cli.completion import Completer, complete_words, when_asked
+from cnncli.cli.usage import OneMessage, no_command, one_message
 
 if TYPE_CHECKING:
     from cnncli.layers.parameters import Kind, Parameter
@@ -130,7 +131,7 @@ def with_flags(flags: Sequence[Flag], body: Callable[..., None], name: str) -> C
     return command
 
 
-class GroupedCommand(TyperCommand):
+class GroupedCommand(OneMessage, TyperCommand):
     """A command whose plain help shows its options under their groups."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -149,12 +150,20 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
-class GroupedGroup(TyperGroup):
+class GroupedGroup(OneMessage, TyperGroup):
     """A group that lists its commands under what people come for, in the order of definition."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands as an app adds them."""
         return list(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is named; raise UsageError, with the nearest, for no name."""
+        word = args[0]
+        if not ctx.resilient_parsing and word[:1] != "-" and self.get_command(ctx, word) is None:
+            raise no_command(ctx.command_path, word, self.list_commands(ctx))
+        with one_message(ctx.command_path):
+            return super().resolve_command(ctx, args)
 
     def listed_command(self, ctx: Any, name: str) -> Any:
         """Return what a list shows of a command."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cnncli.cases.case import GradcheckOptions, Settings
 from cnncli.cli.completion import complete_config, complete_source
 from cnncli.cli.flags import Flag, declared_flag, switch_flag, text_flag
-from cnncli.cli.pictures import seeing_flags
+from cnncli.cli.pictures import WORST, seeing_flags
 from cnncli.cli.threads import threads_flag
 from cnncli.layers.base import Layer
 from cnncli.layers.parameters import parameters
@@ -46,7 +46,8 @@ def gradcheck_flags(layer: Layer) -> list[Flag]:
         for declared in parameters(GradcheckOptions)
         if declared.name not in JUDGING_NAMES
     ]
-    return [*_case_flags(layer), *options, *_judging_flags(), *seeing_flags(), *output_flags()]
+    seeing = seeing_flags(WORST)
+    return [*_case_flags(layer), *options, *_judging_flags(), *seeing, *output_flags()]
 
 
 def _case_flags(layer: Layer) -> list[Flag]:

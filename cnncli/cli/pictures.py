@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
 SEEING = "Seeing"
 SUFFIXES = (".html", ".svg")
+FIRST = "0,0"
+WORST = f"{FIRST}; where the worst element is, if it is wrong"
+"""The plane of a judged array."""
 
 
-def picture_flags() -> list[Flag]:
-    """Return the flags that ask for pictures."""
+def picture_flags(default: str) -> list[Flag]:
+    """Return the flags that ask for pictures; `default` says which plane is shown unasked."""
     return [
         switch_flag("show", "Show planes of the tensors as heat maps, side by side.", SEEING),
         text_flag(
-            "plane", "Which plane to show: sample and channel. [default: 0,0]", SEEING, "N,C"
+            "plane",
+            f"Which plane to show: sample and channel. [default: {default}]",
+            SEEING,
+            "N,C",
         ),
         text_flag(
             "save_report",
@@ -33,8 +39,8 @@ def picture_flags() -> list[Flag]:
     ]
 
 
-def seeing_flags() -> list[Flag]:
-    """Return the flags of a layer command that show what it computes."""
+def seeing_flags(default: str = FIRST) -> list[Flag]:
+    """Return the flags of a layer command that show what it computes; see picture_flags."""
     explain = text_flag(
         "explain",
         "Spell out one element: 0,2,3,1 of y, dx:0,1,4,4 of a gradient; repeatable.",
@@ -45,7 +51,7 @@ def seeing_flags() -> list[Flag]:
     config = text_flag(
         "save_config", "Write this call as a config that runs to the same result.", SEEING, "FILE"
     )
-    return [*picture_flags(), explain, config]
+    return [*picture_flags(default), explain, config]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cnncli.cases.node import nearest
-from cnncli.errors import CnncliError, UsageError
+from cnncli.errors import CnncliError, MissingExtraError, UsageError
 from cnncli.implementations.base import Implementation
 from cnncli.implementations.kerascalls import write_keras
 from cnncli.implementations.onnxcalls import write_onnx
@@ -47,6 +47,13 @@ IMPLEMENTATIONS: dict[str, Callable[[], Implementation]] = {
     "loops": _loops,
 }
 
+PACKAGES = {
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow", "keras"),
+    "onnxruntime": ("onnx", "onnxruntime"),
+}
+"""What must be installed; the extra has the implementation's name."""
+
 CALLS: dict[str, Callable[[Plan], str]] = {
     "torch": write_torch,
     "keras": write_keras,
@@ -75,3 +82,19 @@ def judge_name(text: str, where: str | None = None) -> None:
             f"; it takes {', '.join(IMPLEMENTATIONS)}, a .py or .ipynb file, or a folder of them"
         )
         raise UsageError(f"no implementation is named {text!r}{hint}", where)
+
+
+def judge_installed(text: str, where: str | None = None) -> None:
+    """Raise MissingExtraError where a package of implementation `text` is not here; imports none.
+
+    So that this is known before anything is computed.
+    """
+    import sys
+    from importlib.util import find_spec
+
+    for package in PACKAGES.get(text, ()):
+        loaded = package in sys.modules
+        if (sys.modules[package] if loaded else find_spec(package)) is None:
+            raise MissingExtraError(
+                f"{package} is not installed: pip install 'cnncli[{text}]'", where
+            )

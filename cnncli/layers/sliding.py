@@ -59,10 +59,23 @@ def output_spatial(
             raise GeometryError(
                 f"the window covers {extent(k, d)}{dilated} along {axis}, "
                 f"but the padded input has only {padded_text}; "
-                f"{extent(k, d) - padded} more of --padding along {axis} would do"
+                + _remedy(request, axis, extent(k, d), padded, d)
             )
         sizes.append(output_size(size, k, s, before, after, d, ceil_mode))
     return tuple(sizes)
+
+
+def _remedy(request: Request, axis: str, covered: int, padded: int, d: int) -> str:
+    """Say what makes a window fit.
+
+    For a convolution, padding. A pooling's kernel is free, and more padding is no help there:
+    other libraries take at most half a kernel of it, and a maximum must not be of padding alone.
+    """
+    if not hasattr(request.params, "kernel"):
+        return f"{covered - padded} more of --padding along {axis} would do"
+    if d > 1:
+        return "take a smaller kernel or dilation, or --kernel global alone for the whole plane"
+    return f"a kernel of {padded} along {axis} fits; --kernel global alone takes the whole plane"
 
 
 def refuse_empty_windows(

@@ -92,7 +92,7 @@ def _show_pictures(console: Console, compared: Compared, plane: tuple[int, ...])
     found = None if compared.difference is None else compared.difference.comparison
     if not plane and found is not None and found.mismatched and found.worst is not None:
         # Where nobody asks for a plane, the one that tells most; the panels' titles say which.
-        plane = found.worst.index[:-2]
+        plane = found.worst.index
         console.print(
             _text(f"the plane of the worst element, {index_text('A', found.worst.index)}")
         )

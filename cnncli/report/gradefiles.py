@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as xml
 
-from cnncli.runs.grades import PASSED, Record, Row
+from cnncli.runs.grades import PASSED, Record, Row, also_changed
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -117,6 +117,7 @@ def _output(one: Record) -> str:
             lines.append(f"{check['tensor']}: {check['note']}")
         lines += [row["look"] for row in check.get("diagnosis") or () if "look" in row]
         lines += check.get("sits") or ()
+    lines += filter(None, [also_changed(one)])
     if one.get("reproduce"):
         lines.append(one["reproduce"])
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnncli.report.tables import make_table, make_text
-from cnncli.runs.grades import PASSED, Row, commonest, points_text
+from cnncli.runs.grades import PASSED, Row, also_changed, commonest, points_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,13 +34,16 @@ def _show_one(console: Console, row: Row) -> None:
         checks = one["checks"]
         reason = one.get("reason", PASSED)
         cause = one.get("cause", "")
+        also = also_changed(one)
         table.add_row(
             make_text(one["function"]),
             make_text(one["name"]),
             " ".join(check["tensor"] for check in checks),
             f"{points_text(one['earned'])}/{points_text(one['points'])}",
             make_text(reason, "green" if reason == PASSED else "bold red"),
-            make_text(cause if cause != reason else _where(checks)),
+            make_text(
+                "; ".join(filter(None, [cause if cause != reason else _where(checks), also]))
+            ),
         )
     console.print(table)
     looks = {

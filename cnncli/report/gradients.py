@@ -105,6 +105,9 @@ def show_diagnosis(console: Console, checks: Sequence[Check]) -> None:
 
 
 def _say_notes(console: Console, check: Check) -> None:
+    if check.also_changed:
+        console.print(make_text(f"{check.tensor}: {check.also_changed}", STYLES[check.verdict]))
+        console.print()
     if check.note and check.check == "gradcheck":
         text = f"{check.tensor} ({check.subject}): {check.note}"
         console.print(make_text(text, STYLES[check.verdict]))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cnncli.report.heatmap import Panel, common_scale, plane_panel, show_panels
+from cnncli.report.numbers import index_text
 from cnncli.report.tables import _text, label
 from cnncli.runs.result import Result, TensorResult
 
@@ -20,7 +21,10 @@ PLANES = ("x", "y", "dy", "dx")
 def show_planes(
     console: Console, result: Result, plane: tuple[int, ...], *, headed: bool = False
 ) -> None:
-    """Print x, w and y side by side, then the gradients; `headed` says of which case."""
+    """Print x, w and y side by side, then the gradients; `headed` says of which case.
+
+    A judged gradient that is wrong opens, where no `plane` is asked for, that of its worst element.
+    """
     if headed:
         console.print(_text(label(result), "bold"))
     tensors = {name: t for name, t in result.tensors.items() if t.array.ndim > 1}
@@ -35,7 +39,24 @@ def show_planes(
         subjects = {"ours": result.tensors[name].array, "expected": others.get("expected")}
         for subject, array in subjects.items():
             if array is not None and array.shape == others["numeric"].shape:
-                show_panels(console, _judged(name, subject, array, others["numeric"], plane))
+                where = plane if name in PLANES else plane[1:2]
+                worst = None if plane else _worst(result, name, subject)
+                if worst is not None:
+                    where = worst
+                    place = index_text(f"{name} {subject}", worst)
+                    console.print(_text(f"the plane of the worst element, {place}"))
+                show_panels(console, _judged(name, subject, array, others["numeric"], where))
+
+
+def _worst(result: Result, name: str, subject: str) -> tuple[int, ...] | None:
+    """Return the place of the worst element of a gradient that did not pass."""
+    found = [
+        check.worst.index
+        for check in result.checks
+        if check.check == "gradcheck" and (check.tensor, check.subject) == (name, subject)
+        if check.worst is not None and check.worst.index and check.verdict != "pass"
+    ]
+    return found[-1] if found else None  # of several given gradients, the last one is shown
 
 
 def _judged(
@@ -43,7 +64,7 @@ def _judged(
     subject: str,
     array: NDArray[Any],
     numeric: NDArray[Any],
-    plane: tuple[int, ...],
+    where: tuple[int, ...],
 ) -> list[Panel]:
     """Return a gradient, the numeric one on the same scale, and how far apart they are.
 
@@ -51,7 +72,6 @@ def _judged(
     """
     import numpy as np
 
-    where = plane if name in PLANES else plane[1:2]
     with np.errstate(all="ignore"):
         gap = np.abs(array.astype(np.float64) - numeric)
     gap[np.isnan(numeric)] = 0

@@ -169,6 +169,8 @@ def ending(result: Result) -> str:
     reason = first.note or _worst_text(first, full=False)
     if first.diagnosis and "look" in first.diagnosis[0]:
         reason = first.diagnosis[0]["cause"]
+    if first.also_changed:
+        reason += f"; {first.also_changed}"
     place = f" ({first.where})" if first.where else ""
     return f"{text}; {first.tensor} {_check_name(first)}{place}: {reason}"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnncli.checks.check import CHANGED, wrote_into
 from cnncli.checks.usercode import headline
 from cnncli.runs.record import record
 from cnncli.runs.submissions import Graded
@@ -100,6 +101,8 @@ def row_of(records: Sequence[Record]) -> Row:
         # A reason alone says nothing where another case of the function tells the cause.
         named = [cause for cause in cell.causes if cause not in REASONS]
         cell.causes = named or cell.causes
+        also = [f"{CHANGED}: {text}" for one in records if (text := also_changed(one, function))]
+        cell.causes += [text for text in dict.fromkeys(also) if text not in cell.causes]
     first = records[0]
     return Row(
         submission=first["implementation"],
@@ -108,6 +111,17 @@ def row_of(records: Sequence[Record]) -> Row:
         notes=list(first.get("notes", ())),
         shrunk=list(first.get("shrunk", ())),
     )
+
+
+def also_changed(one: Record, function: str | None = None) -> str:
+    """Say into what the function wrote that a record is of, beside failing for another reason.
+
+    Nothing where it did not or, `function` given, where the record is of another function.
+    """
+    if function not in (None, one["function"]) or one.get("reason") == CHANGED:
+        return ""
+    names = dict.fromkeys(name for check in one["checks"] for name in check.get("changed") or ())
+    return wrote_into([*names]) if names else ""
 
 
 def _shared(records: Iterable[Record]) -> tuple[str, set[str]] | None:

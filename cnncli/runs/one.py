@@ -21,7 +21,7 @@ from cnncli.cases.tensors import (
 )
 from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError, UsageError
-from cnncli.layers.base import Plan
+from cnncli.layers.base import Plan, Shape
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.result import Fault, References, Result, Role, TensorResult, describe
 from cnncli.runs.split import skip_reason, status_of
@@ -29,6 +29,7 @@ from cnncli.runs.split import skip_reason, status_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cnncli.cases.sourcetypes import Source
     from cnncli.layers.explain.parts import Explanation
     from cnncli.runs.explaining import Target
 
@@ -107,12 +108,13 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     plan = plan_for(case, ingredients.shapes)
     _judge_expected_names(case, plan)
     if case.against:
-        from cnncli.implementations.table import judge_name
+        from cnncli.implementations.table import judge_installed, judge_name
         from cnncli.implementations.usercode.find import is_submission
 
         for asked in case.against:
             if not is_submission(asked.text):
                 judge_name(asked.text, asked.where)
+                judge_installed(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
     judge_memory(needed, options.max_memory)
     return plan, needed
@@ -229,11 +231,13 @@ def _check(
     case = ingredients.case
     if case.expect:
         from cnncli.checks.expected import judge_expected
+        from cnncli.checks.meant import with_meant
     layout = case.settings.layout
     outside = {name: tensor.array for name, tensor in tensors.items()}
     inside = {name: to_inside(layout, name, array) for name, array in outside.items()}
     checks: list[Check] = []
     judged: dict[str, list[tuple[NDArray[Any], str]]] = {}
+    given: dict[str, list[tuple[Source, Shape]]] = {}
     for name, assertions in case.expect.items():
         tensor = tensors[name]
         for assertion in assertions:
@@ -244,15 +248,19 @@ def _check(
                 if assertion.kind == "npy" and _is_gradchecked(case, name):
                     given_gradient = (to_inside(layout, name, reference), stored)
                     judged.setdefault(name, []).append(given_gradient)
+                    given.setdefault(name, []).append((assertion.source, reference.shape))
                     if not assertion.tolerance.derived:
                         continue
             whole = assertion.is_whole
+            written = () if reference is None else reference.shape
             if whole and reference is not None:
                 reference = to_inside(layout, name, reference)
             arrays = inside if whole or assertion.kind in CHANNEL_STATISTICS else outside
             check = judge_expected(
                 case.layer, plan, arrays, assertion, name, tensor.stored, reference, stored
             )
+            if whole and assertion.source is not None:
+                check = with_meant(check, plan, assertion.source, written, layout)
             checks.append(_placed_outside(check, layout) if whole else check)
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
@@ -268,13 +276,17 @@ def _check(
             options.progress,
             None if keep is None else numeric,
         )
-        checks += [_placed_outside(check, layout) for check in found]
+        for one in found:
+            arrays_given = given.get(one.tensor, []) if one.subject == "expected" else []
+            is_alone = len(arrays_given) == 1 and not one.identity
+            check = with_meant(one, plan, *arrays_given[0], layout) if is_alone else one
+            checks.append(_placed_outside(check, layout))
         if keep is not None:
             for name, values in numeric.items():
-                given = {"expected": judged[name][-1][0]} if name in judged else {}
+                theirs = {"expected": judged[name][-1][0]} if name in judged else {}
                 keep[name] = {
                     key: to_outside(layout, name, array)
-                    for key, array in {"numeric": values, **given}.items()
+                    for key, array in {"numeric": values, **theirs}.items()
                 }
     return [_doubt_dy(check, case) for check in checks]
 

@@ -20,6 +20,7 @@ from cnncli.errors import CnncliError, ConfigError, GeometryError
 from cnncli.implementations.usercode.find import Submission, find_submissions
 from cnncli.implementations.usercode.isolate import Limits, Ran, Work, run_submission
 from cnncli.layers.base import Plan, Request, Tensors
+from cnncli.runs.exchanged import name_exchanged
 from cnncli.runs.memory import free_bytes
 from cnncli.runs.one import RunOptions, compute
 from cnncli.runs.result import Result, TensorResult
@@ -172,6 +173,9 @@ def run_prepared(
         )
         for one, outcome in zip(prepared, ran.outcomes, strict=True)
     ]
+    checks = name_exchanged(
+        submission, prepared, checks, ran.outcomes, limits_of(options), run_all=options.run_all
+    )
     return checks, ran
 
 

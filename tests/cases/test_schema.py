@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from cnncli.cases.config import FILE_KEYS, Entries
@@ -13,8 +14,6 @@ from cnncli.cases.yamltext import read_yaml
 from cnncli.cli.app import main
 from cnncli.runs.one import RunOptions
 from cnncli.runs.task import Job
-
-jsonschema = pytest.importorskip("jsonschema")
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SHIPPED = CONFIGS / "cnncli.schema.json"

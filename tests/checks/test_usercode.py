@@ -19,7 +19,7 @@ from cnncli.layers.table import LAYERS
 POOL = LAYERS["pool"]
 
 
-def judge(x: Any, theirs: Any, name: str = "dx") -> Check:
+def judge(x: Any, theirs: Any, name: str = "dx", changed: tuple[str, ...] = ()) -> Check:
     """Judge one tensor of a max pooling, kernel 2, stride 1."""
     params = POOL.Params(kernel=2, stride=1)
     request = Request(params=params, given={}, tensors={}, shapes={"x": x.shape})
@@ -31,7 +31,7 @@ def judge(x: Any, theirs: Any, name: str = "dx") -> Check:
         "a.py",
         POOL,
         parse_calls(from_data({name: "f(x)"}, "here"), POOL),
-        Outcome(returned={name: Returned(array=got, shape=got.shape)}),
+        Outcome(returned={name: Returned(array=got, shape=got.shape)}, changed=changed),
         {name: Right(plan=plan, tensors=tensors, array=tensors[name])},
         Tolerance(),
     )
@@ -86,3 +86,15 @@ def test_shapes_never_broadcast() -> None:
 def test_float32_results_are_judged_by_its_precision() -> None:
     assert judge(X, lambda t: t["y"].astype(np.float32), "y").verdict == "pass"
     assert judge(X, lambda t: (t["y"] * (1 + 1e-3)).astype(np.float32), "y").verdict == "fail"
+
+
+def test_writing_into_an_argument_is_told_whatever_else_is_wrong() -> None:
+    right = judge(X, lambda t: t["y"], "y", changed=("x", "x"))
+    assert (right.verdict, right.reason) == ("fail", "changed its input")
+    assert (right.changed, right.also_changed) == (["x"], None)
+    for spoil in (lambda t: -t["y"], lambda t: t["y"][:1], lambda t: np.sin(t["y"])):
+        wrong, innocent = (judge(X, spoil, "y", changed=names) for names in (("x", "dy"), ()))
+        assert wrong.also_changed == "it wrote into x, dy, which belong to its caller"
+        assert (wrong.verdict, wrong.reason) == ("fail", innocent.reason)
+        assert wrong.diagnosis == innocent.diagnosis
+        assert (innocent.changed, innocent.also_changed) == (None, None)

@@ -22,11 +22,21 @@ def bad(name: str, args: tuple[str, ...], *says: str, stdin: bytes = b"") -> Any
 
 
 USAGE = [
-    bad("unknown flag", (*CONV, "--strid", "2"), "--strid", "--stride"),
-    bad("unknown command", ("convolve",), "convolve"),
+    bad("unknown flag", (*CONV, "--strid", "2"), "conv has no option --strid (did", "--stride?)"),
+    bad("unknown negative", (*CONV, "--no-shwo"), "--no-shwo (did you mean --no-show?)"),
+    bad("flag like none", (*CONV, "--bogus"), "no option --bogus; cnncli conv -h lists"),
+    bad("flag that would colour", (*CONV, "--\x1b[31m"), "'--\\x1b[31m'"),
+    bad("unknown short flag", (*CONV, "-q"), "cnncli conv has no option -q; "),
+    bad(
+        "flag of the program", ("--versoin",), "cnncli has no option --versoin (did", "--version?)"
+    ),
+    bad("unknown command", ("cnov",), "no command 'cnov' (did you mean conv?)"),
+    bad("command like none", ("foo",), "no command 'foo'; it has pad, conv, pool, bn, gradcheck"),
+    bad("unknown layer", ("gradcheck", "pol"), "gradcheck has no command 'pol' (did you mean pool"),
+    bad("a value for a switch", (*CONV, "--show=3"), "'--show'", "cnncli conv -h"),
     bad("flag of another layer", (*PAD, "-p", "1", "--w", W), "--w"),
     bad("flag without its value", (*CONV, "--stride"), "--stride"),
-    bad("surplus argument", (*CONV, "extra"), "extra"),
+    bad("surplus argument", (*CONV, "extra"), "cnncli conv: got", "extra"),
     bad("run without a path", ("run",), "PATH"),
     bad("gradcheck without a layer's name", ("gradcheck", "relu"), "relu"),
     bad("--out - with --json", (*CONV, "--out", "-", "--json"), "--json", "--out -"),

@@ -80,10 +80,7 @@ def complaint(ended: Ended) -> str:
     assert ended.status == 2, (ended.status, ended.err, ended.raw[:300])
     assert "Traceback" not in ended.err
     assert "fault of cnncli" not in ended.err
-    heads = ("error: ", "Error: ")
-    (message,) = [line for line in ended.err.splitlines() if line.startswith(heads)]
-    # A usage error of Typer's has the command's usage before it; nothing ever comes after.
-    assert ended.err.rstrip("\n").endswith(message)
-    if message.startswith("error: "):
-        assert ended.err == message + "\n"
+    (message,) = ended.err.splitlines()
+    assert message.startswith("error: ")
+    assert ended.err == message + "\n"
     return message[len("error: ") :]

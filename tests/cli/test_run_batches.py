@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.batches import children, cnn, records, start, timeless
@@ -204,7 +205,6 @@ def test_resuming_counts_failures_from_before_and_runs_nothing_again(folder: Pat
 
 
 def test_resuming_runs_again_what_has_changed(folder: Path) -> None:
-    np = pytest.importorskip("numpy")
     np.save(folder / "x.npy", np.arange(24.0).reshape(1, 2, 3, 4))
     text = "layer: pad\ntensors: {x: x.npy}\nsweep: {params.padding: [1, 2]}\n"
     (folder / "c.yaml").write_text(text)

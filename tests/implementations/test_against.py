@@ -19,6 +19,7 @@ from cnncli.implementations.base import CannotExpressError, Computed, Task
 from cnncli.runs.record import record
 from cnncli.runs.split import by_implementation
 from tests.building import case_of, result_of
+from tests.extras import optional
 
 ALL = [(layer, probe) for layer, probes in PROBES.items() for probe in probes]
 NAMES = ["loops", "torch", "onnxruntime"]
@@ -28,8 +29,8 @@ CONV = {"x": "normal:2x3x6x5", "w": "normal:4x3x3x2", "b": "normal:4"}
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("layer, probe", ALL, ids=lambda v: getattr(v, "name", v))
 def test_every_probe_agrees(name: str, layer: str, probe: Probe) -> None:
-    if name != "loops":
-        pytest.importorskip(name)
+    if name == "torch":
+        optional(name)
     found = result_of(layer, dict(probe.params), dict(probe.tensors), against=name, backward=True)
     assert found.status in ("passed", "skipped")
     judged = {check.tensor for check in found.checks if check.verdict == "pass"}
@@ -54,8 +55,8 @@ def test_every_probe_agrees(name: str, layer: str, probe: Probe) -> None:
 def test_running_statistics_of_every_convention(
     layer: str, params: Any, tensors: Any, convention: str, name: str
 ) -> None:
-    if name != "loops":
-        pytest.importorskip(name)
+    if name == "torch":
+        optional(name)
     running = {"running_mean": "normal:3", "running_var": "uniform:3,low=1,high=2"}
     found = result_of(
         layer,
@@ -142,7 +143,7 @@ def test_what_goes_wrong_has_its_word() -> None:
 
 
 def test_a_case_that_nobody_could_say_is_skipped_not_passed() -> None:
-    pytest.importorskip("torch")
+    optional("torch")
     params = {"padding": 1, "mode": "symmetric"}
     found = result_of("pad", params, {"x": "normal:1x1x3x4"}, against="torch")
     assert found.status == "skipped"
@@ -154,7 +155,7 @@ def test_a_case_that_nobody_could_say_is_skipped_not_passed() -> None:
 
 
 def test_several_implementations_give_a_result_each() -> None:
-    pytest.importorskip("torch")
+    optional("torch")
     found = result_of(
         "conv", {}, CONV, against=["loops", "torch"], expect={"y": {"shape": [2, 4, 4, 4]}}
     )
@@ -191,7 +192,7 @@ def test_loops_refuse_what_would_take_minutes() -> None:
 
 
 def test_minus_infinity_beside_padding_is_not_guessed() -> None:
-    pytest.importorskip("torch")
+    optional("torch")
     x = {"values": [[[[float("-inf")] * 3] * 3]]}
     found = result_of(
         "pool", {"kernel": 2, "stride": 1, "padding": [[0, 1], [0, 0]]}, {"x": x}, against="torch"

@@ -12,6 +12,7 @@ from cnncli.cases.layout import to_inside, to_outside
 from cnncli.cases.probes import PROBES, Probe
 from cnncli.cli.app import main
 from tests.building import result_of
+from tests.extras import optional
 
 ALL = [(layer, probe) for layer, probes in PROBES.items() for probe in probes]
 UNSAID = {
@@ -73,14 +74,16 @@ def test_the_printed_call_gives_what_we_give(
 
 
 def _torch(text: str, given: dict[str, Any]) -> dict[str, Any]:
-    torch = pytest.importorskip("torch")
+    torch = optional("torch")
     names = {name: torch.tensor(array) for name, array in given.items()}
     exec(text, names)
     return {name: v.numpy() for name, v in names.items() if isinstance(v, torch.Tensor)}
 
 
 def _onnx(text: str, given: dict[str, Any]) -> dict[str, Any]:
-    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    import onnx
+    import onnxruntime as runtime
+
     names: dict[str, Any] = {}
     exec(text, names)
     onnx.checker.check_model(names["model"], full_check=True)
@@ -93,9 +96,9 @@ def _onnx(text: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _keras(text: str, given: dict[str, Any]) -> dict[str, Any]:
-    torch = pytest.importorskip("torch")
+    torch = optional("torch")
     os.environ["KERAS_BACKEND"] = "torch"
-    pytest.importorskip("keras")
+    optional("keras")
     if "symmetric" in text:
         pytest.skip("Keras pads symmetric as replicate on its torch backend")
     names = {name: torch.tensor(to_outside("nhwc", name, array)) for name, array in given.items()}
@@ -126,7 +129,7 @@ def test_several_conventions_stand_side_by_side(capsys: pytest.CaptureFixture[st
 
 
 def test_several_implementations_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
+    optional("torch")
     x = ["--x", "integers:1x1x4x4", "-k", "2", "--against", "torch", "--against", "loops"]
     assert main(["pool", *x]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -136,9 +139,9 @@ def test_several_implementations_stand_side_by_side(capsys: pytest.CaptureFixtur
 
 def test_keras_on_another_backend_computes_gradients() -> None:
     """The one path that TensorFlow's backend shares: the text, the layout, the gradients."""
-    pytest.importorskip("torch")
+    optional("torch")
     os.environ["KERAS_BACKEND"] = "torch"
-    pytest.importorskip("keras")
+    optional("keras")
     from cnncli.cases.tensors import plan_for
     from cnncli.checks.against import check_against
     from cnncli.implementations.base import Task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from cnncli.cli.app import main
+from tests.cli.batches import PACKAGE, cnn
+from tests.extras import optional
 
 CONV = ["--x", "normal:2x3x6x5", "--w", "normal:4x3x3x2"]
 
@@ -32,14 +35,13 @@ def test_the_check_has_the_contracts_keys(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_several_give_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
+    optional("torch")
     status, found = _json(capsys, "conv", *CONV, "--against", "loops", "--against", "torch")
     names = [result["checks"][0]["implementation"].split()[0] for result in found]
     assert (status, names) == (0, ["loops", "torch"])
 
 
 def test_tolerance_flags_judge_it(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnxruntime")
     args = ["conv", *CONV, "--against", "onnxruntime"]
     status, (found,) = _json(capsys, *args)
     assert status == 0
@@ -118,8 +120,61 @@ def test_not_installed_is_bad_input(
     assert "cnncli[onnxruntime]" in printed.err
 
 
+@pytest.mark.parametrize("package", ["onnxruntime", "onnx"])
+@pytest.mark.parametrize("more", [["--results", "r.jsonl"], ["--list"], ["--json", "--jobs", "2"]])
+def test_a_batch_refuses_what_is_not_installed_once_before_any_case(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    package: str,
+    more: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    case = "{layer: pad, params: {padding: 1}, tensors: {x: 'ones:1x1x2x2'}}"
+    Path("c.yaml").write_text(f"cases: [{case}, {case}, {case}]")
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["run", "c.yaml", "--against", "onnxruntime", *more]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    text = f"{package} is not installed: pip install 'cnncli[onnxruntime]'"
+    assert printed.err == f"error: --against: {text}\n"
+    assert not Path("r.jsonl").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--list"]])
+def test_a_config_that_names_what_is_not_installed_is_told_where(
+    tmp_path: Path, flags: list[str]
+) -> None:
+    case = "layer: pad, params: {padding: 1}, tensors: {x: 'ones:1x1x2x2'}"
+    text = f"cases:\n  - {{{case}}}\n  - {{{case}, against: torch}}\n"
+    (tmp_path / "c.yaml").write_text(text)
+    # In every process, workers included.
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    path = os.pathsep.join([str(tmp_path), PACKAGE])
+    done = cnn("run", "c.yaml", *flags, cwd=tmp_path, PYTHONPATH=path)
+    assert done.returncode == 2
+    assert "c#1" in done.stdout  # the case that needs no torch is well
+    said = done.stdout + done.stderr
+    assert "torch is not installed: pip install 'cnncli[torch]'" in said
+    assert "c.yaml:3:" in said
+
+
+@pytest.mark.parametrize("command", [["conv"], ["gradcheck", "conv"]])
+def test_what_is_not_installed_is_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    from cnncli.layers.table import LAYERS
+
+    def forward(*_: object) -> None:
+        pytest.fail("it computed, to refuse afterwards")
+
+    monkeypatch.setattr(type(LAYERS["conv"]), "forward", forward)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main([*command, *CONV, "--against", "torch"]) == 2
+
+
 def test_float32_cases_are_judged_as_float32(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
+    optional("torch")
     args = ["conv", *CONV, "--dtype", "float32", "--backward", "--against", "torch"]
     status, (found,) = _json(capsys, *args)
     assert (status, len(found["checks"])) == (0, 3)

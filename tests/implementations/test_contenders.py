@@ -62,7 +62,6 @@ def test_torch_computes_the_same(
 def test_onnxruntime_computes_the_same(
     layer: str, params: dict[str, Any], tensors: dict[str, str]
 ) -> None:
-    pytest.importorskip("onnxruntime", reason="onnxruntime is what is timed")
     one = job(layer, params, tensors, dtype="float32")
     if layer == "bn":
         with pytest.raises(CannotExpressError, match="training"):

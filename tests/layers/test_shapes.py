@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +39,37 @@ def test_conv_counts_windows(
     else:
         with pytest.raises(GeometryError, match="covers"):
             plan("conv", params, tensors)
+
+
+@SETTINGS
+@given(
+    st.integers(1, 9),
+    st.integers(1, 40),
+    st.integers(0, 4),
+    st.integers(0, 4),
+    st.sampled_from([None, 1, 3]),
+    st.sampled_from(["max", "avg"]),
+)
+def test_a_pooling_too_large_is_told_a_kernel_that_fits(
+    size: int, kernel: int, before: int, after: int, stride: int | None, mode: str
+) -> None:
+    params = {"kernel": kernel, "padding": [[before, after]], "mode": mode}
+    params |= {} if stride is None else {"stride": stride}
+    tensors = {"x": sized("ones", 1, 1, size)}
+    if kernel <= size + before + after:
+        return
+    with pytest.raises(GeometryError, match="covers") as refused:
+        plan("pool", params, tensors)
+    text = str(refused.value)
+    assert "--padding" not in text  # half a kernel is the most that other libraries take
+    (fits,) = re.findall(r"; a kernel of (\d+) along W fits", text)
+    assert plan("pool", {**params, "kernel": int(fits)}, tensors).plan.upstream == (1, 1, 1)
+    assert plan("pool", {"kernel": "global", "mode": mode}, tensors).plan.upstream == (1, 1, 1)
+
+
+def test_a_dilated_pooling_too_large_is_told_what_to_make_smaller() -> None:
+    with pytest.raises(GeometryError, match="smaller kernel or dilation, or --kernel global"):
+        plan("pool", {"kernel": 3, "dilation": 4}, {"x": sized("ones", 1, 1, 8)})
 
 
 @SETTINGS

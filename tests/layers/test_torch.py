@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from cnncli.errors import CnncliError
 from cnncli.runs.result import Result
+from tests.extras import optional
 from tests.layers.cases import run, sized
 
-torch = pytest.importorskip("torch", reason="torch is an extra: pip install 'cnncli[torch]'")
+torch = optional("torch")
 functional = torch.nn.functional
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=120)

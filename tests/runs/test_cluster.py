@@ -11,11 +11,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import distributed  # noqa: F401  # what the commands below start: missing, this file fails
 import pytest
 
 from tests.cli.batches import children, cnn, environment, start, timeless
-
-pytest.importorskip("distributed")
 
 CONFIG = """
 defaults: {layer: conv, tensors: {x: "normal:2x3x9x8", w: "normal:4x3x3x2"}}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.building import ours_of, task_of
+from tests.extras import optional
 
-torch = pytest.importorskip("torch")
+torch = optional("torch")
 F: Any = torch.nn.functional
 torch.set_num_threads(1)  # waking more takes longer than these cases
 

@@ -22,9 +22,8 @@ from cnncli.implementations.table import resolve
 from tests.building import ours_of, task_of
 
 GEOMETRIES = int(os.environ.get("CNNCLI_GEOMETRIES", "300"))
-OTHERS = [
-    name for name in ("torch", "tensorflow", "onnxruntime") if importlib.util.find_spec(name)
-] + ["loops"]
+OTHERS = ["onnxruntime", "loops"]
+OTHERS += [name for name in ("torch", "tensorflow") if importlib.util.find_spec(name)]
 JUDGED: Counter[tuple[str, str]] = Counter()
 
 every = settings(

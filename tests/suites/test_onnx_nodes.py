@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("onnx")
-
 from tests.suites.onnx_nodes import OPERATORS, NodeTest, node_tests, run_node_test
 
 TESTS = node_tests()

@@ -31,7 +31,11 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     ("pool_back", "np.argmax", "np.argmin", ""),
     ("pool_back", "        k, m = np.unravel_index(np.argmax(window), window.shape)\n        dX[n, c, s * i + k, s * j + m] += grad_pool[n, c, i, j]", "        part = (window == window.max()) * grad_pool[n, c, i, j]\n        dX[n, c, s * i : s * i + f, s * j : s * j + f] += part", "every tied maximum"),
     # batch norm
-    ("batch_norm_forward", "X.var(", "X.std(", ""),
+    ("batch_norm_forward", "X.var(", "X.std(", "deviation for the variance"),
+    ("batch_norm_forward", "np.sqrt(var + eps)", "np.sqrt(var**0.5)", "deviation for the variance"),
+    ("batch_norm_backward", "X.var(", "X.std(", "deviation for the variance"),
+    ("batch_norm_backward", "    normal =", "    sigma = np.sqrt(X.std(axis=axes, keepdims=True) + eps)\n    normal =", "deviation for the variance"),
+    ("batch_norm_backward", "    mean_dout =", "    sigma = np.sqrt(X.std(axis=axes, keepdims=True) + eps)\n    mean_dout =", "deviation for the variance"),
     ("batch_norm_forward", "gamma[:, None, None] * normal", "normal", "gamma"),
     ("batch_norm_forward", " + beta[:, None, None]", "", "beta"),
     ("batch_norm_forward", "keepdims=True)\n    normal", "keepdims=True, ddof=1)\n    normal", "unbiased"),
@@ -40,6 +44,12 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     ("batch_norm_backward", "gamma[:, None, None] / sigma", "1 / sigma", "gamma"),
     ("batch_norm_backward", "/ sigma *", "/ sigma**2 *", "variance in place of the deviation"),
     ("batch_norm_backward", "(dout - mean_dout - normal * mean_both)", "dout", "constants"),
+    # the order of arguments
+    ("convolution2D", "(X, W, stride, padding)", "(W, X, stride, padding)", "takes x and w the other way round"),
+    ("convolution2D", "(X, W, stride, padding)", "(X, W, padding, stride)", "takes stride and padding the other way round"),
+    ("convolution2D_backward_filter", "(out_grad, X, W", "(X, out_grad, W", "takes dy and x the other way round"),
+    ("convolution2D_backward_input", "(out_grad, X, W", "(W, X, out_grad", "takes dy and w the other way round"),
+    ("pool_back", "(grad_pool, X,", "(X, grad_pool,", "takes dy and x the other way round"),
     # pad
     ("zero_padding", "    ph, pw = padding", "    pw, ph = padding", ""),
     ("zero_padding", "np.zeros(", "np.ones(", ""),
@@ -96,4 +106,72 @@ GENERAL_FAULTS = (
         "k :: sh, m :: sw][:, :OH, :OW]",
         "dilation",
     ),
+)
+
+SAME = """
+import numpy as np
+
+def pads(size, k, s, lower=False):
+    total = max((-(-size // s) - 1) * s + k - size, 0)
+    return (total - total // 2, total // 2) if lower else (total // 2, total - total // 2)
+
+def conv(x, w, stride):
+    F, _, KH, KW = w.shape
+    sh, sw = stride
+    x = np.pad(x, ((0, 0), (0, 0), pads(x.shape[2], KH, sh), pads(x.shape[3], KW, sw)))
+    OH, OW = (x.shape[2] - KH) // sh + 1, (x.shape[3] - KW) // sw + 1
+    y = np.zeros((len(x), F, OH, OW))
+    for i in range(OH):
+        for j in range(OW):
+            part = x[:, :, i * sh : i * sh + KH, j * sw : j * sw + KW]
+            y[:, :, i, j] = np.tensordot(part, w, ([1, 2, 3], [1, 2, 3]))
+    return y
+
+def pool(x, k, stride, mode):
+    sh, sw = stride
+    edge = -np.inf if mode == "max" else np.nan
+    rows, columns = pads(x.shape[2], k, sh), pads(x.shape[3], k, sw)
+    x = np.pad(x, ((0, 0), (0, 0), rows, columns), constant_values=edge)
+    OH, OW = (x.shape[2] - k) // sh + 1, (x.shape[3] - k) // sw + 1
+    y = np.zeros((*x.shape[:2], OH, OW))
+    for i in range(OH):
+        for j in range(OW):
+            part = x[:, :, i * sh : i * sh + k, j * sw : j * sw + k]
+            y[:, :, i, j] = (np.max if mode == "max" else np.nanmean)(part, axis=(2, 3))
+    return y
+"""
+"""`same` as TensorFlow has it: the odd row at the end."""
+
+SAME_CONFIG = """
+defaults: {params: {padding: same}}
+cases:
+  - name: conv
+    layer: conv
+    tensors: {x: "normal:2x3x9x8", w: "normal:4x3x4x2"}
+    call: {y: "conv(x, w, stride)"}
+  - name: strided
+    layer: conv
+    tensors: {x: "normal:2x3x10x8", w: "normal:4x3x5x5"}
+    params: {stride: 2}
+    call: {y: "conv(x, w, stride)"}
+  - name: max
+    layer: pool
+    tensors: {x: "normal:2x3x10x8"}
+    params: {kernel: 3, stride: 2, mode: max}
+    call: {y: "pool(x, k, stride, 'max')"}
+  - name: avg
+    layer: pool
+    tensors: {x: "normal:2x3x10x8"}
+    params: {kernel: 3, stride: 2, mode: avg, count_include_pad: false}
+    call: {y: "pool(x, k, stride, 'avg')"}
+"""
+
+SAME_FAULTS = (
+    ("lower=False", "lower=True"),  # same-lower
+    ("x.shape[2], KH, sh", "x.shape[2], KH, sh, lower=True"),
+    ("x.shape[3], KW, sw", "x.shape[3], KW, sw, lower=True"),
+    ("x.shape[2], k, sh", "x.shape[2], k, sh, lower=True"),
+    ("x.shape[3], k, sw", "x.shape[3], k, sw, lower=True"),
+    # As torch must: the larger number on both sides.
+    ("(total // 2, total - total // 2)", "(total - total // 2, total - total // 2)"),
 )

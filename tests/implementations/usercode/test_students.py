@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from tests.implementations.usercode.students import (
     GENERAL_CONFIG,
     GENERAL_FAULTS,
     RIGHT,
+    SAME,
+    SAME_CONFIG,
+    SAME_FAULTS,
     write,
 )
 
@@ -70,6 +74,135 @@ def test_faults_of_the_general_convolution(
     for (_, new, words), records in zip(GENERAL_FAULTS, wrong, strict=True):
         assert records[0]["status"] == "failed"
         assert words in records[0]["cause"], (new, records[0]["cause"])
+
+
+def test_the_odd_row_of_same_at_the_wrong_end_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(SAME_CONFIG)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/a-right.py").write_text(SAME)
+    for number, (old, new) in enumerate(SAME_FAULTS):
+        assert old in SAME
+        (tmp_path / f"s/b{number}.py").write_text(SAME.replace(old, new))
+    assert run(str(config), "--against", str(tmp_path / "s"), "--json") == 1
+    right, *wrong = rows(capsys.readouterr().out).values()
+    assert {one["status"] for one in right} == {"passed"}
+    for (_, new), records in zip(SAME_FAULTS, wrong, strict=True):
+        failed = [one for one in records if one["status"] == "failed"]
+        assert failed, new
+        for one in failed:
+            if one["reason"] == "wrong shape":  # a row more, at stride 1
+                assert (one["name"], new[:6]) == ("conv", "(total")
+                continue
+            assert "padding before and after exchanged" in one["cause"], (new, one["name"])
+            assert "`same`" in one["checks"][0]["diagnosis"][0]["look"]
+
+
+def test_exchanged_arguments_are_named_where_that_makes_it_right_and_nowhere_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = "(X, W, stride, padding)"
+    files = {
+        "shape": ("", "    return out[:1]"),  # wrong in either order
+        "both": (head.replace("X, W", "W, X"), "    return np.sin(out)"),
+        "hangs": ("", "    return out[:1]"),
+        "right": (head.replace("X, W", "W, X"), "    return out"),
+    }
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for name, (new_head, end) in files.items():
+        text = write("convolution2D", "    return out", end)
+        text = text.replace(f"convolution2D{head}", f"convolution2D{new_head or head}")
+        if name == "hangs":
+            text = text.replace(f"{head}:", f"{head}:\n    while len(X) > len(W): pass")
+        (folder / f"{name}.py").write_text(text)
+    started = time.monotonic()
+    assert run(HOMEWORK, "--against", str(folder), "--match", "conv/", "--json") == 1
+    # One that hangs, in an order that it was never called in, is not waited for as a case is.
+    assert time.monotonic() - started < 15
+    for name, records in rows(capsys.readouterr().out).items():
+        for one in records:
+            (check,) = one["checks"]
+            found = [row.get("fault") for row in check.get("diagnosis", ())]
+            assert ("arguments exchanged" in found) == (name == "right.py"), name
+            assert one["earned"] == 0  # it is told, not forgiven
+
+
+def test_large_cases_are_judged_without_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = RIGHT.replace("def convolution2D(X, W", "def convolution2D(W, X")
+    (tmp_path / "s.py").write_text(text)
+    args = (HOMEWORK, "--against", str(tmp_path / "s.py"), "--match", "conv/strided", "--json")
+    for most, named in ((1 << 20, True), (100, False)):
+        monkeypatch.setattr("cnncli.runs.exchanged.MOST_BYTES", most)
+        assert run(*args) == 1
+        assert ("the other way round" in capsys.readouterr().out) == named
+
+
+def test_a_cache_before_dy_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In calls that use what earlier calls gave, whichever of them it is."""
+    for number, (forward, backward) in enumerate(
+        [("x, w, b", "cache, dout"), ("w, x, b", "dout, cache")]
+    ):
+        text = CS231N.replace("_forward_naive(x, w, b", f"_forward_naive({forward}")
+        text = text.replace("conv_backward_naive(dout, cache", f"conv_backward_naive({backward}")
+        (tmp_path / f"l{number}.py").write_text(RIGHT + text)
+    config = str(ROOT / "configs/homework-cs231n.yaml")
+    assert run(config, "--against", str(tmp_path), "--match", "conv", "--json") == 1
+    first, second = rows(capsys.readouterr().out).values()
+    causes = {one["cause"] for one in first if one["status"] == "failed"}
+    assert causes == {
+        "conv_backward_naive takes dy and cache the other way round: "
+        "it is right with the two exchanged"
+    }
+    causes = {one["cause"] for one in second if one["status"] == "failed"}
+    assert causes == {
+        "conv_forward_naive takes x and w the other way round: it is right with the two exchanged"
+    }
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_wrong_result_hides_no_changed_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    """In every report, of one submission and of a class."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    both = write("convolution2D", "    return out", "    W *= 2\n    return -out")
+    for at in range(number):
+        (folder / f"s{at}.py").write_text(both)
+    args = [HOMEWORK, "--against", str(folder), "--match", "conv/"]
+    files = {name: tmp_path / name for name in ("csv", "junit")}
+    files |= {"gradescope": tmp_path / "gradescope"} if number == 1 else {}
+    for name, path in files.items():
+        args += [f"--{name}", str(path)]
+    wrote = "it wrote into w, which belongs to its caller"
+    assert run(*args) == 1
+    for text in (capsys.readouterr().out, *(path.read_text() for path in files.values())):
+        assert wrote in text
+        assert "y has the wrong sign" in text
+    assert run(*args[:5], "--json") == 1
+    for records in rows(capsys.readouterr().out).values():
+        for one in records:
+            assert one["cause"] == "y has the wrong sign"
+            assert one["checks"][0]["changed"] == ["w"]
+
+
+def test_a_layer_command_tells_a_changed_input_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = write("pool_forward", "    return out", "    X[:] = 0\n    return -out")
+    (tmp_path / "s.py").write_text(both)
+    call = "y=pool_forward(x, k, s)"
+    args = ["pool", "--x", "normal:2x3x4x6", "-k", "2", "--against", f"{tmp_path}/s.py"]
+    assert main([*args, "--call", call, "--no-values"]) == 1
+    *_, first, last = (line for line in capsys.readouterr().out.splitlines() if "wrote" in line)
+    assert first == "y: it wrote into x, which belongs to its caller"
+    assert last.startswith("FAILED")
+    assert "wrong sign" in last
 
 
 def test_the_samples_report(capsys: pytest.CaptureFixture[str]) -> None:
