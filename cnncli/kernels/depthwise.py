@@ -27,6 +27,7 @@ from cnncli.kernels.windows import (
 )
 
 TILE_BYTES = 2 << 20  # a tile's windows and sums; a smaller one costs more calls than it saves
+SMALL = 1 << 17  # elements of dy up to which a thread costs more than it saves
 N, G, M, C, P, K = range(6)  # np.einsum's names of axes; those of the kernel begin at K
 
 
@@ -81,7 +82,8 @@ def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array)
     sums = dw.reshape(groups, -1, *dw.shape[1:])
     many, few = sums.shape[1:3]
     n, most = len(x), _most(len(x), groups, where, dw, dw.itemsize)
-    together = max(1, min(most // math.prod(where.output), -(-groups // 2)))
+    blocks = 1 if dy.size <= SMALL else 2
+    together = max(1, min(most // math.prod(where.output), -(-groups // blocks)))
 
     def add(block: Box, buffers: _Buffers) -> None:
         (channels,) = block

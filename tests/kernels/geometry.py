@@ -114,9 +114,16 @@ def tiny_tiles(wanted: bool = True) -> Iterator[None]:
             "BLOCK_POSITIONS": 5,
             "LIMIT_BYTES": 2000,
         },
-        depthwise: {"TILE_BYTES": 150},
+        depthwise: {"TILE_BYTES": 150, "SMALL": 0},
         phases: {"COLUMN_BYTES": 300, "TILE_BYTES": 400, "ROWS": 4, "WASTE": 4},
-        weights: {"COLUMN_BYTES": 400, "DY_BYTES": 300, "ROWS": 5, "FILTERS": 2, "POINTWISE": 6},
+        weights: {
+            "COLUMN_BYTES": 400,
+            "DY_BYTES": 300,
+            "ROWS": 5,
+            "FILTERS": 2,
+            "SMALL": 0,
+            "POINTWISE": 6,
+        },
         pool: {"TILE_BYTES": 300},
         batchnorm: {"TILE_BYTES": 100, "LONG": 6},
     }
