@@ -80,8 +80,11 @@ def lay_out(x: Array, where: Windows, buffer: Buffer, copies: int = 1) -> Array:
     """
     n, c = x.shape[:2]
     lengths = where.padded_shape(x.shape)[2:]
+    pitches = [math.prod(lengths[axis + 1 :]) for axis in range(len(lengths))]
     size = math.prod(lengths)
-    spare = extent(where.kernel[-1], where.dilation[-1]) - 1
+    # What the last positions of a run read beyond the padded input; no output reads it.
+    reach = [extent(k, d) - 1 for k, d in zip(where.kernel, where.dilation, strict=True)]
+    spare = sum(r * pitch for r, pitch in list(zip(reach, pitches, strict=True))[1:])
     # A copy after the other, lest NumPy take their memory to overlap and copy twice.
     laid = buffer.take((copies, n, c, size + spare))
     first = laid[0]
@@ -89,9 +92,8 @@ def lay_out(x: Array, where: Windows, buffer: Buffer, copies: int = 1) -> Array:
     fill_padded(x, where, first[..., :size].reshape(n, c, *lengths))
     for number in range(1, copies):
         shift = number * where.dilation[-1]
-        laid[number, ..., :size] = first[..., shift : shift + size]
+        laid[number, ..., : size + spare - shift] = first[..., shift:]
     item = laid.itemsize
-    pitches = [math.prod(lengths[axis + 1 :]) for axis in range(len(lengths))]
     steps = [d * pitch * item for d, pitch in zip(where.dilation, pitches, strict=True)]
     if copies > 1:
         steps[-1] = laid.strides[0]

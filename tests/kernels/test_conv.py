@@ -58,6 +58,35 @@ def test_adjoints_and_layout(g: Geometry) -> None:
     assert np.array_equal(conv.backward_weight(strange(dy), strange(x), g.kernel, **g.conv()), dw)
 
 
+@pytest.mark.parametrize(
+    ("spatial", "kernel", "pad"),
+    [
+        ((9,), (4,), 1),
+        ((7, 9), (3, 2), 1),
+        ((7, 9), (3, 5), 2),
+        ((6, 7, 8), (3, 2, 3), 1),
+        ((5, 6, 4), (1, 3, 3), 1),
+        ((4, 5, 6), (2, 2, 1), 0),
+    ],
+)
+@pytest.mark.parametrize(("c", "f"), [(1, 1), (1, 2), (2, 1)])
+def test_depthwise_runs_equal_direct_sum(
+    spatial: tuple[int, ...], kernel: tuple[int, ...], pad: int, c: int, f: int
+) -> None:
+    # Few channels a group, stride 1, and outputs enough to be worth laying out as runs.
+    rng, rank, groups = np.random.default_rng(8), len(spatial), 3
+    output = tuple(size + 2 * pad - k + 1 for size, k in zip(spatial, kernel, strict=True))
+    x = rng.standard_normal((2, groups * c, *spatial))
+    w = rng.standard_normal((groups * f, c, *kernel))
+    b, dy = rng.standard_normal(groups * f), rng.standard_normal((2, groups * f, *output))
+    args: dict[str, Any] = {"stride": (1,) * rank, "padding": ((pad, pad),) * rank}
+    args |= {"dilation": (1,) * rank, "groups": groups}
+    y, dx, dw, _ = direct.conv(x, w, b, dy, **args)
+    close(conv.forward(x, w, b, **args), y)
+    close(conv.backward_input(dy, w, spatial, **args), dx)
+    close(conv.backward_weight(dy, x, kernel, **args), dw)
+
+
 @FAST
 @given(geometries())
 def test_equals_torch(g: Geometry) -> None:
