@@ -9,15 +9,7 @@ import os
 
 from cnncli.cli.flags import Flag, text_flag
 from cnncli.errors import UsageError
-
-BLAS_VARIABLES = (
-    "OPENBLAS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "GOTO_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
+from cnncli.runs.blas import THREAD_VARIABLES, core_count
 
 
 def threads_flag(group: str) -> Flag:
@@ -41,12 +33,5 @@ def use_threads(text: str | None) -> None:
     """Compute with as many threads as the flag says, or with every core; raise UsageError."""
     from cnncli.kernels.threads import set_threads
 
-    os.environ |= dict.fromkeys(BLAS_VARIABLES, "1")
-    set_threads(_cores() if text is None else parse_threads(text))
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+    os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
+    set_threads(core_count() if text is None else parse_threads(text))

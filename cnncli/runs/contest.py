@@ -20,15 +20,7 @@ from typing import Any
 from cnncli.cases.case import Case
 from cnncli.errors import CnncliError
 from cnncli.implementations.contenders import Direction
-
-THREAD_VARIABLES = (
-    "OPENBLAS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "GOTO_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
+from cnncli.runs.blas import THREAD_VARIABLES
 
 
 @dataclass(frozen=True, kw_only=True)
