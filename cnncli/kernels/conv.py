@@ -204,6 +204,8 @@ def _tiles(n: int, where: Windows, w: Array, groups: int, itemsize: int) -> Iter
     most = max(1, min(max(BLOCK_BYTES // row, BLOCK_POSITIONS), LIMIT_BYTES // row))
     if is_pointwise(where) and plane >= BLOCK_POSITIONS:
         most = plane  # nothing to gather: an image a product, where it lies
+    elif BLOCK_POSITIONS // 2 <= plane <= most < 4 * plane:
+        most = plane  # the product of one image lands in y
     return tiles((n, *where.output), most)
 
 

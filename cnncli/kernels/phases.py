@@ -23,6 +23,7 @@ from cnncli.kernels.windows import Array, Box, Index, Ints, Windows, tiles
 COLUMN_BYTES = 4 << 20  # the product of some kernel offsets with a tile of dy
 TILE_BYTES = 9 << 19  # the tile of dy and its phases
 ROWS = 128  # of a product, at which it runs at full speed
+SMALL = 1 << 18  # products of two numbers up to which strided rows cost less
 WASTE = 1.25  # elements laid out for one of dy, up to which runs pay
 
 
@@ -40,6 +41,12 @@ class Phases:
         return cls(where, tuple(o + d * (k - 1) // s for o, k, d, s in axes))
 
     @property
+    def read(self) -> list[Ints]:
+        """The phases that windows read; where the stride exceeds the kernel there are others."""
+        axes = zip(self.where.kernel, self.where.dilation, self.where.stride, strict=True)
+        return list(product(*(sorted({i * d % s for i in range(k)}) for k, d, s in axes)))
+
+    @property
     def run(self) -> Ints:
         """Shape of dy laid out: (O1, *Q2)."""
         return (self.where.output[0], *self.rows[1:])
@@ -55,17 +62,18 @@ class Phases:
         lacking = zip(self.rows[1:], self.where.output[1:], self.pitches[1:], strict=True)
         return math.prod(self.rows) + sum((q - o) * pitch for q, o, pitch in lacking)
 
-    def offsets(self) -> Iterator[tuple[Ints, int]]:
-        """Yield each kernel offset's phase and the shift of its run there, in row-major order."""
+    def offsets(self) -> Iterator[tuple[int, int]]:
+        """Yield the number of each kernel offset's phase, and the shift of its run there."""
+        numbers = {phase: number for number, phase in enumerate(self.read)}
         steps = list(zip(self.where.dilation, self.where.stride, strict=True))
         for offset in product(*map(range, self.where.kernel)):
             parts = [divmod(k * d, s) for k, (d, s) in zip(offset, steps, strict=True)]
             shift = sum(q * pitch for (q, _), pitch in zip(parts, self.pitches, strict=True))
-            yield tuple(r for _, r in parts), shift
+            yield numbers[tuple(r for _, r in parts)], shift
 
-    def places(self) -> Iterator[tuple[Ints, Index, Index]]:
-        """Yield each phase, its rows that are no padding, and where they stand in the input."""
-        for phase in product(*map(range, self.where.stride)):
+    def places(self) -> Iterator[tuple[Index, Index]]:
+        """Yield of each phase the rows that are no padding, and where they stand in the input."""
+        for phase in self.read:
             inside, there = [], []
             for r, s, before, size, rows in zip(
                 phase,
@@ -80,11 +88,13 @@ class Phases:
                 first = start * s + r - before
                 inside.append(slice(start, stop))
                 there.append(slice(first, first + (stop - start) * s, s))
-            yield phase, (..., *inside), (..., *there)
+            yield (..., *inside), (..., *there)
 
 
 def suits(dy: Array, w: Array, where: Windows, groups: int, itemsize: int) -> bool:
-    """Whether a tile's zeros after rows of dy, and a phase's rows beyond them, are few."""
+    """Whether there is much to do, and few zeros after rows of dy and of the phases."""
+    if dy.size * w[0].size <= SMALL:
+        return False
     for _, *cut in _boxes(dy, w, where, groups, itemsize):
         tile = Phases.of(where.tile(tuple(cut)))
         windows = math.prod(tile.where.output)
@@ -103,8 +113,8 @@ def backward_input(dy: Array, w: Array, where: Windows, groups: int, dx: Array) 
             tile = Phases.of(where.tile(box[1:]))
             phases = _gathered(taps, _laid_out(dy, box, tile, buffers), tile, buffers)
             result = dx[box[0]].swapaxes(0, 1)
-            for phase, inside, there in tile.places():
-                sums = phases[phase].reshape(*result.shape[:2], -1)[..., : math.prod(tile.rows)]
+            for phase, (inside, there) in zip(phases, tile.places(), strict=True):
+                sums = phase.reshape(*result.shape[:2], -1)[..., : math.prod(tile.rows)]
                 sums = sums.reshape(*result.shape[:2], *tile.rows)[inside]
                 if len(boxes) == 1:
                     result[there] = sums
@@ -127,10 +137,10 @@ def _laid_out(dy: Array, box: Box, tile: Phases, buffers: _Buffers) -> Array:
 
 
 def _gathered(taps: Array, grads: Array, tile: Phases, buffers: _Buffers) -> Array:
-    """Add up the shares of every kernel offset: (*stride, G, C/G, N, size)."""
+    """Add up the shares of every kernel offset: (phases, G, C/G, N, size)."""
     groups, count, few, f = taps.shape
     n, run = grads.shape[1:]
-    phases = buffers.phases.take((*tile.where.stride, groups, few, n, tile.size))
+    phases = buffers.phases.take((len(tile.read), groups, few, n, tile.size))
     phases.fill(0)
     offsets = list(tile.offsets())
     together = _together(count, groups * few)
@@ -162,7 +172,8 @@ def _boxes(dy: Array, w: Array, where: Windows, groups: int, itemsize: int) -> I
     """Cut (N, *O) into tiles."""
     channels: int = w.shape[1] * groups
     columns = _together(math.prod(where.kernel), channels) * channels * itemsize
-    laid = (len(w) + channels * math.prod(where.stride)) * itemsize
+    phases = math.prod(map(min, where.stride, where.kernel))  # or fewer
+    laid = (len(w) + channels * phases) * itemsize
     most = max(1, min(COLUMN_BYTES // columns, TILE_BYTES // laid))
     return tiles((len(dy), *where.output), most)
 

@@ -22,7 +22,7 @@ COLUMN_BYTES = 4 << 20  # the windows of one product
 DY_BYTES = 8 << 20  # dy of the images that share a tile, in the order of the windows
 ROWS = 576  # of windows that a block takes
 FILTERS = 128  # of a block of a pointwise convolution
-SMALL = 1 << 22  # products of two numbers up to which a thread costs more than it saves
+SMALL = 1 << 22  # products of two numbers up to which another block costs more than it saves
 POINTWISE = 256  # positions of a plane from which a pointwise convolution takes images as they lie
 
 
@@ -42,8 +42,7 @@ def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array)
     """dw[f, c, k] = sum over n, o of dy[n, f, o] * x[n, c, where o's k reads]; dw (F, C/G, *K)."""
     n, plane = len(x), math.prod(where.output)
     matrix = dw.reshape(groups, len(dw) // groups, -1)  # (G, F/G, C/G * K)
-    small = n * plane * dw.size <= SMALL
-    blocks = list(_blocks(where, groups, dw, small=small))
+    blocks = list(_blocks(where, groups, dw, SMALL // (n * plane)))
     most = _most(where, blocks, math.prod(where.kernel) * dw.itemsize)
     together = n if most <= plane else max(1, DY_BYTES // (len(dw) * plane * dw.itemsize))
 
@@ -90,15 +89,15 @@ def _most(where: Windows, blocks: list[Block], row_bytes: int) -> int:
     return max(1, COLUMN_BYTES // (rows * row_bytes))
 
 
-def _blocks(where: Windows, groups: int, dw: Array, *, small: bool) -> Iterator[Block]:
-    """Cut dw (F, C/G, *K) into blocks, two or more if it can be and is no small matter."""
+def _blocks(where: Windows, groups: int, dw: Array, least: int) -> Iterator[Block]:
+    """Cut dw (F, C/G, *K) into blocks of at least so many elements, two or more if it can be."""
     f, c, taps = len(dw) // groups, dw.shape[1], math.prod(where.kernel)
     if is_pointwise(where) and f >= c:
         for some, filters in tiles((groups, f), FILTERS):
             yield Block(some, filters, slice(some.start * c, some.stop * c), slice(0, c))
         return
-    most = c * groups if small else min(ROWS // taps, -(-c * groups // 2))
-    for some, channels in tiles((groups, c), max(1, most)):
+    most = max(1, min(ROWS // taps, -(-c * groups // 2)), -(-least // (f * taps)))
+    for some, channels in tiles((groups, c), most):
         start = some.start * c + channels.start
         many = (some.stop - some.start) * (channels.stop - channels.start)
         taken = slice(channels.start * taps, channels.stop * taps)

@@ -115,7 +115,7 @@ def tiny_tiles(wanted: bool = True) -> Iterator[None]:
             "LIMIT_BYTES": 2000,
         },
         depthwise: {"TILE_BYTES": 150, "SMALL": 0},
-        phases: {"COLUMN_BYTES": 300, "TILE_BYTES": 400, "ROWS": 4, "WASTE": 4},
+        phases: {"COLUMN_BYTES": 300, "TILE_BYTES": 400, "ROWS": 4, "WASTE": 4, "SMALL": 0},
         weights: {
             "COLUMN_BYTES": 400,
             "DY_BYTES": 300,
