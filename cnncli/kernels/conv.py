@@ -12,9 +12,8 @@ positions are (N, *O) of the tile.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from cnncli.kernels.windows import (
     Ints,
     Pads,
     Windows,
+    by_image,
     lengths,
     output_size,
     scatter_add,
@@ -82,7 +82,9 @@ def backward_input(
     """
     n, output, kernel = dy.shape[0], dy.shape[2:], w.shape[2:]
     where = windows(spatial, kernel, stride, padding, dilation, output)
-    if all(s == 1 for s in stride) and w.nbytes <= LIMIT_BYTES:
+    # The quick ways multiply w with zeros laid around dy, which is nothing where w is finite.
+    quick = w.nbytes <= LIMIT_BYTES and _is_finite(w)
+    if quick and all(s == 1 for s in stride):
         return _correlate(dy, _transposed(w, groups), None, _reversed(where), groups)
     dtype = np.result_type(dy, w)
     c = w.shape[1] * groups
@@ -94,7 +96,7 @@ def backward_input(
         return dx
     from cnncli.kernels import phases
 
-    if w.nbytes <= LIMIT_BYTES and phases.suits(dy, w, where, groups, dtype.itemsize):
+    if quick and phases.suits(dy, w, where, groups, dtype.itemsize):
         phases.backward_input(dy, w, where, groups, dx)
         return dx
     matrix = _weights(w, groups, dtype).swapaxes(1, 2)  # (G, C/G * K, F/G)
@@ -108,7 +110,7 @@ def backward_input(
             scatter_add(shares, where.tile(tuple(rows)), dx[images])
 
     # The windows of two tiles of one image overlap: one thread takes all tiles of an image.
-    each(_by_image(_tiles(n, where, w, groups, dtype.itemsize)), spread, lambda: Buffers(dtype))
+    each(by_image(_tiles(n, where, w, groups, dtype.itemsize)), spread, lambda: Buffers(dtype))
     return dx
 
 
@@ -158,10 +160,10 @@ def workspace_bytes(
     planes = x_shape[0] * max(math.prod(x_shape[2:]), math.prod(out_spatial))
     w_bytes = math.prod(w_shape) * itemsize
     part = min(w_bytes, max(rows, LIMIT_BYTES))
-    tile = min(planes * rows, max(rows, LIMIT_BYTES)) + part + PADDED_BYTES
+    tile = min(planes * rows, max(rows, LIMIT_BYTES)) + part
     # Depthwise and strided passes lay out some copies of a tile, of which a small case has little.
     tile = min(max(tile, 2 * LIMIT_BYTES), 8 * planes * rows + part) + (64 << 10)
-    return count() * tile + min(w_bytes, LIMIT_BYTES)
+    return count() * (tile + PADDED_BYTES) + min(w_bytes, LIMIT_BYTES)
 
 
 def _correlate(x: Array, w: Array, b: Array | None, where: Windows, groups: int) -> Array:
@@ -209,14 +211,15 @@ def _tiles(n: int, where: Windows, w: Array, groups: int, itemsize: int) -> Iter
     return tiles((n, *where.output), most)
 
 
-def _by_image(boxes: Iterable[Box]) -> list[list[Box]]:
-    """Put the tiles of the same images together."""
-    return [list(same) for _, same in groupby(boxes, key=lambda box: box[0].start)]
-
-
 def _is_depthwise(w: Array, groups: int) -> bool:
     """Whether weights (F, C/groups, *K) have few filters and channels a group."""
     return groups > 1 and w.shape[0] // groups * w.shape[1] <= FEW
+
+
+def _is_finite(w: Array) -> bool:
+    """Whether all of w is finite; False, too, where its sum is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(w.sum()))
 
 
 def _weights(w: Array, groups: int, dtype: np.dtype[np.generic]) -> Array:

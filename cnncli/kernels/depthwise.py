@@ -89,20 +89,40 @@ def backward_weight(dy: Array, x: Array, where: Windows, groups: int, dw: Array)
         (channels,) = block
         for images, *rows in tiles((n, *where.output), max(1, most // together)):
             box = (images, channels, *rows)
-            columns, shape = _columns(x, where, box, few, buffers)
-            laid = dy[_cut(box, many)]
-            if not (dy.flags.c_contiguous and _is_run(box, where, shape)):
-                padded = buffers.positions.take((*laid.shape[:2], *shape))
-                padded.fill(0)  # where windows wrap
-                padded[_outputs(box)] = laid
-                laid = padded
-            rows_shape = (*columns.shape[:2], many, *(1,) * len(where.kernel), 1, 1, -1)
-            # A BLAS dot a tap: matmul takes vectors as they lie, and np.vecdot the conjugate.
-            products = np.matmul(laid.reshape(rows_shape), columns[:, :, None, ..., None])
-            sums[channels] += products[..., 0, 0].sum(axis=0)
+            found = _dots(dy, x, where, box, many, few, buffers)
+            if not np.isfinite(found).all():
+                # Where windows wrap, a zero may have met an element that no window holds there.
+                found = _dots(dy, x, where, box, many, few, buffers, apart=True)
+            sums[channels] += found
 
     # A thread takes channels, and all of their images and rows in turn.
     each(tiles((groups,), together), add, lambda: _Buffers(dw.dtype))
+
+
+def _dots(
+    dy: Array,
+    x: Array,
+    where: Windows,
+    box: Box,
+    many: int,
+    few: int,
+    buffers: _Buffers,
+    *,
+    apart: bool = False,
+) -> Array:
+    """One tile's share of dw, (G, M, C, *K); with `apart` every window is copied."""
+    columns, shape = _columns(x, where, box, few, buffers, apart=apart)
+    grads = dy[_cut(box, many)]
+    if not (dy.flags.c_contiguous and _is_run(box, where, shape)):
+        laid = buffers.positions.take((*grads.shape[:2], *shape))
+        laid.fill(0)  # where windows wrap
+        laid[_outputs(box)] = grads
+        grads = laid
+    grads = grads.reshape(*columns.shape[:2], many, *(1,) * len(where.kernel), 1, 1, -1)
+    # A BLAS dot a tap: matmul takes vectors as they lie, and np.vecdot the conjugate.
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = np.matmul(grads, columns[:, :, None, ..., None])[..., 0, 0]
+        return products.sum(axis=0)  # type: ignore[no-any-return]
 
 
 class _Buffers:
@@ -146,15 +166,25 @@ def _outputs(box: Box) -> Index:
 
 
 def _columns(
-    x: Array, where: Windows, box: Box, few: int, buffers: _Buffers, copies: int = 1
+    x: Array,
+    where: Windows,
+    box: Box,
+    few: int,
+    buffers: _Buffers,
+    copies: int = 1,
+    *,
+    apart: bool = False,
 ) -> tuple[Array, Ints]:
-    """Return the windows of a tile, (N, G, C, *K, positions), and the shape of its positions."""
+    """Return the windows of a tile, (N, G, C, *K, positions), and the shape of its positions.
+
+    With `apart` the positions are the outputs, and nothing else.
+    """
     images, channels, *rows = box
     source, tile = x[_cut((images, channels), few)], where.tile(tuple(rows))
     n, c = source.shape[:2]
     if runs.keeps_rows(tile):
         columns, shape = runs.lay_out_rows(source, tile, buffers.windows), tile.output
-    elif runs.fits(tile):
+    elif runs.fits(tile) and not apart:
         columns, shape = runs.lay_out(source, tile, buffers.windows, copies), runs.positions(tile)
     else:
         copied = buffers.windows.take((c, *where.kernel, n, *tile.output))

@@ -10,15 +10,15 @@ many as rows of a phase are longer (Q) than rows of windows (O).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import product
 
 import numpy as np
 
 from cnncli.kernels.buffer import Buffer
 from cnncli.kernels.threads import each
-from cnncli.kernels.windows import Array, Box, Index, Ints, Windows, tiles
+from cnncli.kernels.windows import Array, Box, Index, Ints, Windows, by_image, tiles
 
 COLUMN_BYTES = 4 << 20  # the product of some kernel offsets with a tile of dy
 TILE_BYTES = 9 << 19  # the tile of dy and its phases
@@ -123,7 +123,7 @@ def backward_input(dy: Array, w: Array, where: Windows, groups: int, dx: Array) 
 
     # The windows of two tiles of one image overlap: one thread takes all tiles of an image.
     boxes = _boxes(dy, w, where, groups, dx.itemsize)
-    each(_by_image(boxes), spread, lambda: _Buffers(dx.dtype))
+    each(by_image(boxes), spread, lambda: _Buffers(dx.dtype))
 
 
 def _laid_out(dy: Array, box: Box, tile: Phases, buffers: _Buffers) -> Array:
@@ -176,8 +176,3 @@ def _boxes(dy: Array, w: Array, where: Windows, groups: int, itemsize: int) -> I
     laid = (len(w) + channels * phases) * itemsize
     most = max(1, min(COLUMN_BYTES // columns, TILE_BYTES // laid))
     return tiles((len(dy), *where.output), most)
-
-
-def _by_image(boxes: Iterable[Box]) -> list[list[Box]]:
-    """Put the tiles of the same images together."""
-    return [list(same) for _, same in groupby(boxes, key=lambda box: box[0].start)]

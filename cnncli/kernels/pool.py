@@ -30,6 +30,7 @@ from cnncli.kernels.windows import (
 )
 
 TILE_BYTES = 2 << 20  # smaller ones cost more calls than the cache saves
+PADDED_WASTE = 4  # padded elements for one of x, up to which planes are padded
 RUN_WASTE = 4  # elements of a run for one that is needed, up to which a run pays
 
 
@@ -170,7 +171,8 @@ def average_forward(
     where = windows(x.shape[2:], kernel, stride, padding, dilation, output)
     y = np.empty((*x.shape[:2], *output), x.dtype)
     divisor = _divisor(where, padding, count_include_pad).astype(x.dtype)
-    with np.errstate(invalid="ignore", over="ignore"):  # of elements that no window holds together
+    # Infinities meet in runs that no window holds, and may meet in windows, as in any product.
+    with np.errstate(invalid="ignore", over="ignore"):
         for planes, sums in _reduced(x, where, np.add, 0):
             np.divide(sums, divisor, out=y[planes])
     return y
@@ -237,8 +239,13 @@ def _reduced(
     """
     buffers = _Pair(x.dtype)
     padded = np.empty(0, x.dtype)
-    for planes in _planes(x, where.padded_shape(x.shape)[2:]):
+    read = where.padded_shape(x.shape)[2:]
+    clip = math.prod(read) > PADDED_WASTE * math.prod(where.spatial)
+    for planes in _planes(x, where.spatial if clip else read):
         part, inner = x[planes], where
+        if clip:
+            yield planes, _clipped(part, where, operation, neutral, buffers)
+            continue
         if not where.inside():
             shape = where.padded_shape(part.shape)
             if padded.shape != shape:  # later tiles leave the padding as it is
@@ -250,6 +257,19 @@ def _reduced(
         for axis in range(2, part.ndim):
             part = _along(part, axis, inner, operation, buffers)
         yield planes, part
+
+
+def _clipped(
+    x: Array, where: Windows, operation: np.ufunc, neutral: complex, buffers: _Pair
+) -> Array:
+    """Reduce over windows that are mostly padding, which is left out."""
+    for step in where.passes():
+        reduced = buffers.take((*x.shape[:2], *step.output))
+        reduced.fill(neutral)
+        for _, _, outputs, inputs in step.overlaps():
+            operation(reduced[outputs], x[inputs], out=reduced[outputs])
+        x = reduced
+    return x
 
 
 def _along(x: Array, axis: int, where: Windows, operation: np.ufunc, buffers: _Pair) -> Array:

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from cnncli.kernels.buffer import Buffer
-from cnncli.kernels.windows import Array, Index, Ints, Windows, extent, fill_padded, real_elements
+from cnncli.kernels.windows import Array, Ints, Windows, extent, fill_padded, real_elements
 
 WASTE = 2  # elements laid out for an output, up to which runs pay
 
@@ -30,11 +30,6 @@ def fits(where: Windows) -> bool:
 def positions(where: Windows) -> Ints:
     """Shape (O1, *L2) of the positions of a run: outputs, and beside them what wraps."""
     return (where.output[0], *where.padded_shape((1, 1))[3:])
-
-
-def outputs(where: Windows) -> Index:
-    """Index the outputs among positions (..., O1, *L2)."""
-    return (..., *(slice(0, o) for o in where.output))
 
 
 def keeps_rows(where: Windows) -> bool:

@@ -45,16 +45,16 @@ def each(blocks: Iterable[T], work: Callable[[T, W], object], make: Callable[[],
     errors: list[BaseException] = []
 
     def take() -> None:
-        workspace = make()
-        while not errors:
-            try:
-                block = waiting.pop()
-            except IndexError:
-                return
-            try:
+        try:
+            workspace = make()
+            while not errors:
+                try:
+                    block = waiting.pop()
+                except IndexError:
+                    return
                 work(block, workspace)
-            except BaseException as error:  # raised again below
-                errors.append(error)
+        except BaseException as error:  # raised again below
+            errors.append(error)
 
     threads = [Thread(target=take) for _ in range(helpers)]
     for thread in threads:

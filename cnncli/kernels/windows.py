@@ -8,9 +8,9 @@ padded copy of what that tile alone reads.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import groupby, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,12 +173,12 @@ def counts(
     size: int, kernel: int, stride: int, before: int, dilation: int, output: int
 ) -> list[int]:
     """Count the real elements in each window of one axis; a zero is a window of padding alone."""
-    covered = [0] * output
+    covered = np.zeros(output, np.int64)
     for k in range(kernel):
         start, stop, _ = valid_range(size, stride, before, k * dilation, output)
-        for o in range(start, stop):
-            covered[o] += 1
-    return covered
+        covered[start:stop] += 1
+    counted: list[int] = covered.tolist()
+    return counted
 
 
 def lengths(box: Box) -> Ints:
@@ -207,6 +207,11 @@ def tiles(shape: Ints, most: int) -> Iterator[Box]:
         for size, step in zip(shape, steps, strict=True)
     ]
     return product(*ranges)
+
+
+def by_image(boxes: Iterable[Box]) -> list[list[Box]]:
+    """Put the tiles (N, *O) of the same images together."""
+    return [list(same) for _, same in groupby(boxes, key=lambda box: box[0].start)]
 
 
 def gather(x: Array, where: Windows, out: Array, spare: Buffer) -> None:

@@ -87,6 +87,42 @@ def test_depthwise_runs_equal_direct_sum(
     close(conv.backward_weight(dy, x, kernel, **args), dw)
 
 
+@pytest.mark.parametrize(
+    ("groups", "pad", "stride"), [(4, 0, 1), (4, 1, 1), (4, 1, 2), (1, 0, 2), (1, 1, 2), (1, 0, 1)]
+)
+def test_what_is_not_finite_stays_in_its_windows(groups: int, pad: int, stride: int) -> None:
+    # Planes large enough for every way of laying windows out; none may multiply an inf that no
+    # window holds with a zero of its own. (Padding is zero, and 0 times inf is NaN.)
+    rng, c = np.random.default_rng(9), 4 // groups
+    x, w = rng.standard_normal((2, 4, 21, 27)), rng.standard_normal((4 * 8, c, 3, 3))
+    if groups > 1:
+        w = w[:4]
+    args: dict[str, Any] = {"stride": (stride,) * 2, "padding": ((pad, pad),) * 2}
+    args |= {"dilation": (1, 1), "groups": groups}
+    y = conv.forward(x, w, None, **args)
+    dy = rng.standard_normal(y.shape)
+
+    def results(x: Array, w: Array) -> tuple[Array, Array, Array]:
+        y, dx, dw, _ = direct.conv(x, w, np.zeros(len(w)), dy, **args)
+        return y, dx, dw
+
+    for place in ((0, 1, 9, 0), (1, 2, 4, 26), (0, 0, 9, 12)):
+        odd = x.copy()
+        odd[place] = np.inf
+        with np.errstate(invalid="ignore"):
+            y, _, dw = results(odd, w)
+            got = conv.forward(odd, w, None, **args), conv.backward_weight(dy, odd, (3, 3), **args)
+        assert np.array_equal(np.isfinite(got[0]), np.isfinite(y))
+        assert np.array_equal(np.isfinite(got[1]), np.isfinite(dw))
+    for tap in ((0, 0, 0, 0), (3, c - 1, 2, 1)):
+        odd = w.copy()
+        odd[tap] = np.inf
+        with np.errstate(invalid="ignore"):
+            _, dx, _ = results(x, odd)
+            found = conv.backward_input(dy, odd, (21, 27), **args)
+        assert np.array_equal(np.isfinite(found), np.isfinite(dx))
+
+
 @FAST
 @given(geometries())
 def test_equals_torch(g: Geometry) -> None:

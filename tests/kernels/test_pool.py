@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,21 @@ def test_window_of_padding_alone_has_no_winner() -> None:
     assert winners.tolist() == [[[2, 1, 1]]]  # 2 is none of the offsets 0 and 1
     assert pool.max_backward(np.ones((1, 1, 3)), winners, (2,), **g).tolist() == [[[1, 1]]]
     assert pool.average_forward(x, **g, count_include_pad=False).tolist() == [[[0, 3, 3.5]]]
+
+
+def test_windows_of_padding_mostly_take_no_memory_for_it() -> None:
+    x = np.random.default_rng(3).standard_normal((2, 3, 8, 9))
+    args: dict[str, Any] = {"kernel": (3, 3), "stride": (1, 1), "padding": ((400, 400), (400, 400))}
+    args |= {"dilation": (400, 400), "output": (8, 9)}
+    tracemalloc.start()
+    try:
+        y = pool.max_forward(x, **args)
+        mean = pool.average_forward(x, **args, count_include_pad=False)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(y, x)
+    assert np.array_equal(mean, x)
 
 
 def test_what_wraps_between_rows_stays_out_of_the_results() -> None:
