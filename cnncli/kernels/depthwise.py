@@ -13,6 +13,7 @@ import numpy as np
 
 from cnncli.kernels import runs
 from cnncli.kernels.buffer import Buffer
+from cnncli.kernels.rows import copy_rows
 from cnncli.kernels.threads import each
 from cnncli.kernels.windows import (
     Array,
@@ -46,7 +47,7 @@ def forward(x: Array, w: Array, b: Array | None, where: Windows, groups: int, y:
         np.einsum(columns, [N, G, C, *kernel, P], tap, [G, M, C, *kernel], [N, G, M, P], out=sums)
         part = y[cut]
         if not direct:
-            part[...] = sums.reshape(*part.shape[:2], *shape)[_outputs(box)]
+            copy_rows(part, sums.reshape(*part.shape[:2], *shape)[_outputs(box)])
         if bias is not None:
             part += bias[cut[1]]
 
@@ -116,7 +117,7 @@ def _dots(
     if not (dy.flags.c_contiguous and _is_run(box, where, shape)):
         laid = buffers.positions.take((*grads.shape[:2], *shape))
         laid.fill(0)  # where windows wrap
-        laid[_outputs(box)] = grads
+        copy_rows(laid[_outputs(box)], grads)
         grads = laid
     grads = grads.reshape(*columns.shape[:2], many, *(1,) * len(where.kernel), 1, 1, -1)
     # A BLAS dot a tap: matmul takes vectors as they lie, and np.vecdot the conjugate.

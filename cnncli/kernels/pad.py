@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cnncli.kernels.rows import copy_rows
 from cnncli.kernels.windows import Array, Index, Ints, Pads
 
 
@@ -26,9 +27,12 @@ def forward(x: Array, padding: Pads, mode: str, value: complex) -> Array:
     kept, inner = _kept(x.shape[2:], padding), _inner(x.shape[2:], padding)
     output = tuple(size + b + a for size, (b, a) in zip(x.shape[2:], padding, strict=True))
     y = np.empty((*x.shape[:2], *output), x.dtype)
-    y[inner] = x[kept]
+    copy_rows(y[inner], x[kept])
     for border, source in _borders(inner, output, mode):
-        y[border] = value if mode == "constant" else y[source]
+        if mode == "constant":
+            y[border] = value
+        else:
+            y[border] = y[source]
     return y
 
 
@@ -46,8 +50,10 @@ def backward(dy: Array, spatial: Ints, padding: Pads, mode: str) -> Array:
                 if target.shape[axis] != share.shape[axis]:  # replicate: one element read by many
                     share = share.sum(axis=axis, keepdims=True)
             target += share
-    dx = np.zeros((*dy.shape[:2], *spatial), dy.dtype)
-    dx[kept] = dy[inner]
+    dx = np.empty((*dy.shape[:2], *spatial), dy.dtype)
+    if any(edge < 0 for pair in padding for edge in pair):
+        dx.fill(0)
+    copy_rows(dx[kept], dy[inner])
     return dx
 
 

@@ -17,6 +17,7 @@ from itertools import product
 import numpy as np
 
 from cnncli.kernels.buffer import Buffer
+from cnncli.kernels.rows import copy_rows
 from cnncli.kernels.threads import each
 from cnncli.kernels.windows import Array, Box, Index, Ints, Windows, by_image, tiles
 
@@ -132,7 +133,7 @@ def _laid_out(dy: Array, box: Box, tile: Phases, buffers: _Buffers) -> Array:
     laid = buffers.laid.take((*part.shape[:2], *tile.run))
     laid.fill(0)
     outputs: Index = (..., *(slice(0, length) for length in tile.where.output))
-    laid[outputs] = part
+    copy_rows(laid[outputs], part)
     return laid.reshape(*part.shape[:2], -1)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cnncli.kernels.buffer import Buffer
+from cnncli.kernels.rows import copy_rows
 from cnncli.kernels.windows import (
     Array,
     Box,
@@ -44,7 +45,7 @@ def max_forward(
     where = windows(x.shape[2:], kernel, stride, padding, dilation, output)
     y = np.empty((*x.shape[:2], *output), x.dtype)
     for planes, maxima in _reduced(x, where, np.maximum, _least(x.dtype)):
-        y[planes] = maxima
+        copy_rows(y[planes], maxima)
     return y
 
 
@@ -251,7 +252,7 @@ def _reduced(
             if padded.shape != shape:  # later tiles leave the padding as it is
                 padded = np.full(shape, neutral, x.dtype)
             there, here = real_elements(where, shape)
-            padded[there] = part[here]
+            copy_rows(padded[there], part[here])
             part = padded
             inner = replace(where, spatial=shape[2:], before=(0,) * len(shape[2:]))
         for axis in range(2, part.ndim):

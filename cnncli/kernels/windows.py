@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnncli.kernels.rows import copy_rows
+
 if TYPE_CHECKING:
     from cnncli.kernels.buffer import Buffer
 
@@ -223,7 +225,7 @@ def gather(x: Array, where: Windows, out: Array, spare: Buffer) -> None:
     if math.prod(padded) * out.itemsize <= PADDED_BYTES:
         copy = spare.take(padded)
         fill_padded(x, where, copy)
-        out[...] = _view(copy, where)
+        copy_rows(out, _view(copy, where))
         return
     if not where.inside():
         out.fill(0)
@@ -247,7 +249,7 @@ def fill_padded(x: Array, where: Windows, out: Array) -> None:
     padded, source = real_elements(where, out.shape)
     if not where.inside():
         out.fill(0)
-    out[padded] = x[source]
+    copy_rows(out[padded], x[source])
 
 
 def _view(padded: Array, where: Windows) -> Array:
