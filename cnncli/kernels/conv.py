@@ -36,7 +36,7 @@ from cnncli.kernels.windows import (
 
 # A block should stay in the cache between the gathering and the product, yet have enough columns
 # for the product to run at full speed, within a limit on memory.
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 6 << 20
 BLOCK_POSITIONS = 256
 LIMIT_BYTES = 8 << 20
 FEW = 4  # products a tap and group up to which summing taps beats a product of matrices
