@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,14 @@ from cnncli.kernels.rows import copy_rows
 from cnncli.kernels.windows import (
     Array,
     Box,
+    Index,
     Ints,
     Pads,
     Windows,
     counts,
     real_elements,
     tiles,
+    valid_range,
     windows,
 )
 
@@ -59,10 +62,12 @@ def max_winners(
     The dtype is the smallest unsigned integer that holds that number.
     """
     where = windows(x.shape[2:], kernel, stride, padding, dilation, output)
+    offsets = math.prod(kernel)
+    if math.prod(output) < offsets:
+        return _winners_by_window(x, where)
     y = max_forward(
         x, kernel=kernel, stride=stride, padding=padding, dilation=dilation, output=output
     )
-    offsets = math.prod(kernel)
     winners = np.zeros(y.shape, np.min_scalar_type(offsets))
     for planes in _planes(x):
         source, most, numbers = x[planes], y[planes], winners[planes]
@@ -82,65 +87,39 @@ def max_winners(
     return winners
 
 
-def max_backward(
-    dy: Array,
-    winners: Array,
-    spatial: Ints,
-    *,
-    kernel: Ints,
-    stride: Ints,
-    padding: Pads,
-    dilation: Ints,
-    output: Ints,
-) -> Array:
-    """Gradient to x (N, C, *spatial): each dy (N, C, *O) goes to its window's winner.
-
-    dx[i] = sum over k, o with o*stride + k*dilation - before == i and winner[o] == k of dy[o],
-    so that overlapping windows with one winner add up.
-    """
-    where = windows(spatial, kernel, stride, padding, dilation, output)
-    dx = np.zeros((*dy.shape[:2], *spatial), dy.dtype)
-    zero = dy.dtype.type(0)
-    for planes in _planes(dx):
-        target, grads, numbers = dx[planes], dy[planes], winners[planes]
-        for number, _, outputs, inputs in where.overlaps():
-            chosen = numbers[outputs] == number
-            target[inputs] += np.where(chosen, grads[outputs], zero)
-    return dx
-
-
-def add_at(dy: Array, indices: Array, spatial: Ints) -> Array:
-    """Gradient to x (N, C, *spatial): each dy (N, C, *O) added where `indices` says its winner is.
-
-    `indices` is what max_indices gives. The same as max_backward, in one pass in place of one an
-    offset.
-    """
-    dx = np.zeros((*dy.shape[:2], math.prod(spatial)), dy.dtype)
-    buffer = Buffer(indices.dtype)
-    for planes in _planes(dy):
-        target = dx[planes]
-        starts = np.arange(0, target.size, target.shape[2]).reshape(*target.shape[:2], 1)
-        flat = buffer.take((*target.shape[:2], math.prod(dy.shape[2:])))
-        np.add(indices[planes].reshape(flat.shape), starts, out=flat)
-        np.add.at(target.reshape(-1), flat.reshape(-1), dy[planes].reshape(-1))
-    return dx.reshape(*dy.shape[:2], *spatial)
+def _winners_by_window(x: Array, where: Windows) -> Array:
+    """Do what max_winners does a window at a time, for few windows of many offsets."""
+    offsets = math.prod(where.kernel)
+    winners = np.full((*x.shape[:2], *where.output), offsets, np.min_scalar_type(offsets))
+    for planes, place in product(_planes(x), np.ndindex(where.output)):
+        real = [
+            valid_range(size, dilation, before - o * stride, 0, kernel)
+            for o, (size, kernel, stride, before, dilation, _) in zip(
+                place, where.axes(), strict=True
+            )
+        ]
+        inside: Index = (..., *(inputs for _, _, inputs in real))
+        window = x[planes][inside]
+        if window.size:
+            first = window.reshape(*window.shape[:2], -1).argmax(axis=2)  # of a NaN, too
+            offset = np.unravel_index(first, window.shape[2:])
+            starts = (start for start, _, _ in real)
+            whole = tuple(o + start for o, start in zip(offset, starts, strict=True))
+            winners[planes][(..., *place)] = np.ravel_multi_index(whole, where.kernel)
+    return winners
 
 
 def max_indices(
-    winners: Array,
-    spatial: Ints,
-    *,
-    kernel: Ints,
-    stride: Ints,
-    padding: Pads,
-    dilation: Ints,
-    output: Ints,
+    x: Array, *, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, output: Ints
 ) -> Array:
-    """Where each winner stands in its flattened, unpadded input plane: int64 (N, C, *O).
+    """Where each window's first maximum stands in its flattened, unpadded plane: int64 (N, C, *O).
 
-    torch's `return_indices`. Every window must have a winner.
+    torch's `return_indices`. No window may be padding alone.
     """
-    rank = len(spatial)
+    winners = max_winners(
+        x, kernel=kernel, stride=stride, padding=padding, dilation=dilation, output=output
+    )
+    spatial, rank = x.shape[2:], len(output)
     first = np.zeros((1,) * rank, np.int64)  # flat index of each window's (perhaps padded) start
     offset = np.zeros((1,) * rank, np.int64)  # flat distance of each kernel offset from there
     for axis in range(rank):
@@ -152,6 +131,23 @@ def max_indices(
         offset = offset + (steps * pitch).reshape(line)
     indices: Array = first + offset.reshape(-1)[winners]
     return indices
+
+
+def max_backward(dy: Array, indices: Array, spatial: Ints) -> Array:
+    """Gradient to x (N, C, *spatial): each dy (N, C, *O) added where max_indices says it belongs.
+
+    dx[i] = sum over o with indices[o] == i of dy[o], so that overlapping windows with one winner
+    add up.
+    """
+    dx = np.zeros((*dy.shape[:2], math.prod(spatial)), dy.dtype)
+    buffer = Buffer(indices.dtype)
+    for planes in _planes(dy):
+        target = dx[planes]
+        starts = np.arange(0, target.size, target.shape[2]).reshape(*target.shape[:2], 1)
+        flat = buffer.take((*target.shape[:2], math.prod(dy.shape[2:])))
+        np.add(indices[planes].reshape(flat.shape), starts, out=flat)
+        np.add.at(target.reshape(-1), flat.reshape(-1), dy[planes].reshape(-1))
+    return dx.reshape(*dy.shape[:2], *spatial)
 
 
 def average_forward(

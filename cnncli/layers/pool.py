@@ -117,8 +117,7 @@ class Pool(Layer):
 
         outputs = {"y": self.output(plan, tensors)}
         if "indices" in plan.outputs:
-            winners = pool.max_winners(tensors["x"], **plan.arguments)
-            outputs["indices"] = pool.max_indices(winners, plan.spatial, **plan.arguments)
+            outputs["indices"] = pool.max_indices(tensors["x"], **plan.arguments)
         return outputs
 
     def backward(self, plan: Plan, tensors: Tensors) -> Tensors:
@@ -131,10 +130,10 @@ class Pool(Layer):
         dy = tensors["dy"]
         if plan.params["mode"] == "avg":
             return {"dx": pool.average_backward(dy, plan.spatial, **plan.arguments)}
-        if "indices" in tensors:
-            return {"dx": pool.add_at(dy, tensors["indices"], plan.spatial)}
-        winners = pool.max_winners(tensors["x"], **plan.arguments)
-        return {"dx": pool.max_backward(dy, winners, plan.spatial, **plan.arguments)}
+        indices = tensors.get("indices")
+        if indices is None:
+            indices = pool.max_indices(tensors["x"], **plan.arguments)
+        return {"dx": pool.max_backward(dy, indices, plan.spatial)}
 
     def outputs_for(self, plan: Plan, tensors: Tensors, name: str, values: Array) -> Array:
         """Return y for each value of x, as more samples."""

@@ -34,7 +34,7 @@ class Prepare:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """The answer: why it cannot, or how often a sample calls and what the call takes."""
+    """The answer: why it cannot, or a note on what is timed and what a call takes."""
 
     reason: str | None = None
     note: str = ""

@@ -42,9 +42,8 @@ def test_max_equals_direct(g: Geometry, kind: str) -> None:
         got = pool.max_winners(x, **g.pool())
         assert np.array_equal(got, winners)
         assert got.dtype == np.uint8
-        close(pool.max_backward(dy, got, g.spatial, **g.pool()), dx)
-        flat = pool.max_indices(got, g.spatial, **g.pool())
-        close(pool.add_at(dy, flat, g.spatial), dx)
+        flat = pool.max_indices(x, **g.pool())
+        close(pool.max_backward(dy, flat, g.spatial), dx)
     assert np.array_equal(flat, indices)
     assert flat.dtype == np.int64
 
@@ -82,10 +81,10 @@ def test_max_equals_torch(g: Geometry, ties: bool) -> None:
     )
     assert tuple(ty.shape[2:]) == g.output
     ty.backward(torch.tensor(dy))
-    winners = pool.max_winners(x, **g.pool())
+    indices = pool.max_indices(x, **g.pool())
     assert np.array_equal(pool.max_forward(x, **g.pool()), ty.detach().numpy())
-    assert np.array_equal(pool.max_indices(winners, g.spatial, **g.pool()), ti.numpy())
-    close(pool.max_backward(dy, winners, g.spatial, **g.pool()), tx.grad.numpy())
+    assert np.array_equal(indices, ti.numpy())
+    close(pool.max_backward(dy, indices, g.spatial), tx.grad.numpy())
 
 
 @FAST
@@ -136,9 +135,8 @@ def test_max_keeps_dtype(dtype: type[np.generic]) -> None:
     y = pool.max_forward(x, **g)
     assert y.dtype == dtype
     assert np.array_equal(y, expected[0].astype(dtype))
-    winners = pool.max_winners(x, **g)
-    assert np.array_equal(winners, expected[2])
-    dx = pool.max_backward(dy, winners, (7, 6), **g)
+    assert np.array_equal(pool.max_winners(x, **g), expected[2])
+    dx = pool.max_backward(dy, pool.max_indices(x, **g), (7, 6))
     assert dx.dtype == np.float32
     assert np.array_equal(dx, expected[1])
     if np.dtype(dtype).kind in "fc":
@@ -159,7 +157,7 @@ def test_wide_kernel_needs_a_wider_number() -> None:
     }
     winners = pool.max_winners(x, **g)
     assert winners.tolist() == [[[289, 289, 289]]]
-    assert pool.max_indices(winners, (300,), **g).tolist() == [[[289, 294, 299]]]
+    assert pool.max_indices(x, **g).tolist() == [[[289, 294, 299]]]
 
 
 def test_dy_that_is_not_finite_stays_with_its_winner() -> None:
@@ -170,8 +168,8 @@ def test_dy_that_is_not_finite_stays_with_its_winner() -> None:
         "dilation": (1,),
         "output": (2,),
     }
-    winners = pool.max_winners(np.array([[[1.0, 2, 4, 3]]]), **g)
-    dx = pool.max_backward(np.array([[[np.inf, np.nan]]]), winners, (4,), **g)
+    indices = pool.max_indices(np.array([[[1.0, 2, 4, 3]]]), **g)
+    dx = pool.max_backward(np.array([[[np.inf, np.nan]]]), indices, (4,))
     assert np.array_equal(dx, [[[0, np.inf, np.nan, 0]]], equal_nan=True)
 
 
@@ -187,7 +185,7 @@ def test_complex_step_of_the_maximum() -> None:
     x, v = rng.standard_normal((2, 2, 2, 5, 6))
     dy = rng.standard_normal((2, 2, 5, 3))
     moved = (pool.max_forward(x + 1e-20j * v, **g).imag / 1e-20 * dy).sum()
-    dx = pool.max_backward(dy, pool.max_winners(x, **g), (5, 6), **g)
+    dx = pool.max_backward(dy, pool.max_indices(x, **g), (5, 6))
     assert abs(moved - (dx * v).sum()) <= 1e-13 * np.abs(dx * v).sum()
 
 
@@ -218,9 +216,7 @@ def test_window_of_padding_alone_has_no_winner() -> None:
     }
     x = np.array([[[3.0, 4.0]]])
     assert pool.max_forward(x, **g).tolist() == [[[-np.inf, 3, 4]]]
-    winners = pool.max_winners(x, **g)
-    assert winners.tolist() == [[[2, 1, 1]]]  # 2 is none of the offsets 0 and 1
-    assert pool.max_backward(np.ones((1, 1, 3)), winners, (2,), **g).tolist() == [[[1, 1]]]
+    assert pool.max_winners(x, **g).tolist() == [[[2, 1, 1]]]  # 2 is none of the offsets 0 and 1
     assert pool.average_forward(x, **g, count_include_pad=False).tolist() == [[[0, 3, 3.5]]]
 
 

@@ -124,10 +124,9 @@ def _compare_pool(draw: Draw, torch: Any, x: Array) -> None:
             draw.close(pool.average_backward(dy, draw.spatial, **windows), leaf.grad)
             continue
         draw.close(pool.max_forward(x, **windows), y, 0)
-        winners = pool.max_winners(x, **windows)
-        places = pool.max_indices(winners, draw.spatial, **windows)
+        places = pool.max_indices(x, **windows)
         assert np.array_equal(places, indices.numpy()), vars(draw)
-        draw.close(pool.add_at(dy, places, draw.spatial), leaf.grad)
+        draw.close(pool.max_backward(dy, places, draw.spatial), leaf.grad)
 
 
 def _compare_batchnorm(draw: Draw, torch: Any, x: Array) -> None:
