@@ -29,7 +29,6 @@ from cnncli.kernels.windows import (
     counts,
     real_elements,
     tiles,
-    valid_range,
     windows,
 )
 
@@ -92,12 +91,7 @@ def _winners_by_window(x: Array, where: Windows) -> Array:
     offsets = math.prod(where.kernel)
     winners = np.full((*x.shape[:2], *where.output), offsets, np.min_scalar_type(offsets))
     for planes, place in product(_planes(x), np.ndindex(where.output)):
-        real = [
-            valid_range(size, dilation, before - o * stride, 0, kernel)
-            for o, (size, kernel, stride, before, dilation, _) in zip(
-                place, where.axes(), strict=True
-            )
-        ]
+        real = [where.window(axis, o) for axis, o in enumerate(place)]
         inside: Index = (..., *(inputs for _, _, inputs in real))
         window = x[planes][inside]
         if window.size:
@@ -203,8 +197,14 @@ def average_backward(
             shape = (*part.shape[:2], *step.spatial)
             result = dx[planes] if number == 0 else buffers.take(shape)
             result.fill(0)
-            for _, _, outputs, inputs in step.overlaps():
-                result[inputs] += part[outputs]
+            if step.output[number] < step.kernel[number]:
+                lead = (slice(None),) * (2 + number)
+                for o in range(step.output[number]):
+                    _, _, inputs = step.window(number, o)
+                    result[(*lead, inputs)] += part[(*lead, slice(o, o + 1))]
+            else:
+                for _, _, outputs, elements in step.overlaps():
+                    result[elements] += part[outputs]
             part = result
     return dx
 
@@ -274,10 +274,16 @@ def _along(x: Array, axis: int, where: Windows, operation: np.ufunc, buffers: _P
     kernel, stride = where.kernel[axis - 2], where.stride[axis - 2]
     dilation, output = where.dilation[axis - 2], where.output[axis - 2]
     first, span = -where.before[axis - 2], (output - 1) * stride + 1
-    lead = (slice(None),) * axis
+    lead: Index = (slice(None),) * axis
     if kernel == 1:
         return x[(*lead, slice(first, first + span, stride))]
     reach, size = first + (kernel - 1) * dilation, x.shape[axis]
+    if output < kernel:
+        reduced = buffers.take((*x.shape[:axis], output, *x.shape[axis + 1 :]))
+        for o in range(output):
+            window = slice(first + o * stride, reach + o * stride + 1, dilation)
+            operation.reduce(x[(*lead, window)], axis=axis, out=reduced[(*lead, o)])
+        return reduced
     if axis == x.ndim - 1 and x.flags.c_contiguous and size <= RUN_WASTE * output:
         # One run of memory, at stride 1: `reduced` holds the windows, and beside them what wraps.
         whole = buffers.take(x.shape)

@@ -100,7 +100,7 @@ class Windows:
         """
         axes = [
             [valid_range(size, stride, before, k * dilation, output) for k in range(kernel)]
-            for size, kernel, stride, before, dilation, output in self.axes()
+            for size, kernel, stride, before, dilation, output in self._axes()
         ]
         for number, offset in enumerate(product(*map(range, self.kernel))):
             ranges = [axis[k] for axis, k in zip(axes, offset, strict=True)]
@@ -109,8 +109,16 @@ class Windows:
                 inputs = (taken for _, _, taken in ranges)
                 yield number, (slice(None), *offset), (..., *outputs), (..., *inputs)
 
-    def axes(self) -> Iterator[tuple[int, int, int, int, int, int]]:
-        """Size, kernel, stride, before, dilation and output of an axis at a time."""
+    def window(self, axis: int, o: int) -> tuple[int, int, slice]:
+        """Return start and stop of the real offsets of window o along an axis, and what they read.
+
+        Where all of it is padding, start == stop and the slice is empty.
+        """
+        before = self.before[axis] - o * self.stride[axis]
+        return valid_range(self.spatial[axis], self.dilation[axis], before, 0, self.kernel[axis])
+
+    def _axes(self) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """Return the fields, an axis at a time."""
         return zip(
             self.spatial,
             self.kernel,
@@ -125,7 +133,7 @@ class Windows:
         """Shape of an input (N, C, *S) cut and padded to what the windows read."""
         reach = (
             (output - 1) * stride + extent(kernel, dilation)
-            for _, kernel, stride, _, dilation, output in self.axes()
+            for _, kernel, stride, _, dilation, output in self._axes()
         )
         return (*shape[:2], *reach)
 
@@ -133,7 +141,7 @@ class Windows:
         """Whether no window reaches beyond the input."""
         return all(
             before <= 0 and (output - 1) * stride - before + extent(kernel, dilation) <= size
-            for size, kernel, stride, before, dilation, output in self.axes()
+            for size, kernel, stride, before, dilation, output in self._axes()
         )
 
     def passes(self) -> list[Windows]:
