@@ -14,6 +14,7 @@ import typer
 from cnncli import __version__
 from cnncli.cli.completion import whole_words
 from cnncli.cli.lazy import LazyCommand, LazyGroup
+from cnncli.cli.stdout import leave_stdout, outlive_reader
 from cnncli.errors import CnncliError
 
 BAD_INPUT, OUR_FAULT, INTERRUPTED = 2, 3, 130
@@ -150,6 +151,9 @@ def process() -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the shell closed it
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for good
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    outlive_reader()
     try:
         return main()
     finally:
@@ -175,18 +179,18 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        _leave_stdout()
+        leave_stdout()
         return 0
     except SystemExit as error:
         # Typer itself turns a closed pipe into exit status 1.
         if isinstance(error.__context__, BrokenPipeError):
-            _leave_stdout()
+            leave_stdout()
             return 0
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
             # Files that a user names are written behind errors of their own.
-            _leave_stdout()
+            leave_stdout()
             return _complain(f"standard output cannot be written: {error.strerror}", BAD_INPUT)
         # Whatever else is raised is a fault of ours, and must still end with one message.
         if os.environ.get("CNNCLI_TRACEBACK"):
@@ -195,11 +199,6 @@ def main(args: Sequence[str] | None = None) -> int:
         return _complain(
             f"a fault of cnncli itself: {text} (CNNCLI_TRACEBACK=1 shows where)", OUR_FAULT
         )
-
-
-def _leave_stdout() -> None:
-    """Whoever read our output has gone, or a disk is full: write nothing more, not even at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, status: int) -> int:

@@ -15,6 +15,7 @@ from cnncli.cases.config import Entries, Entry, find_configs, read_settings
 from cnncli.cases.node import Node, nearest
 from cnncli.cli.call import take_run_options
 from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
+from cnncli.cli.stdout import reader_has_gone
 from cnncli.errors import CnncliError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.layers.parameters import parameters
@@ -308,6 +309,8 @@ def _run_all(selection: Selection, batch: Batch, output: Output, file: ResultsFi
         with sinks:
             for outcomes, is_kept in batch.run(selection, lambda entry: kept.get(_label(entry))):
                 sinks.take(outcomes, kept=is_kept)
+                if reader_has_gone() and not sinks.writes_files and batch.job.save is None:
+                    return sinks.status()  # of what was run: nobody waits for the rest
     except KeyboardInterrupt:
         # What is done is written; the summary says how much that is.
         sinks.show_end()
@@ -342,6 +345,11 @@ class _Sinks:
         self._progress.clear()
         if self._junit is not None and (error is None or isinstance(error, KeyboardInterrupt)):
             self._junit.close()
+
+    @property
+    def writes_files(self) -> bool:
+        """Whether results go anywhere but to standard output."""
+        return self._file is not None or self._junit is not None
 
     def take(self, outcomes: list[Outcome], *, kept: bool) -> None:
         """Write what one case gave; what is `kept` stands in the results file already."""

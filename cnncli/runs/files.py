@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cnncli.errors import UsageError
@@ -55,7 +56,9 @@ def write_array(stream: BinaryIO, array: NDArray[Any]) -> None:
     """Write an array as .npy, to a stream that need not seek."""
     import numpy as np
 
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    # NumPy seeks in whatever it knows to be a file, which a pipe is, too.
+    plain = SimpleNamespace(write=stream.write)
+    np.lib.format.write_array(plain, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def save_result(result: Result, folder: Path) -> None:

@@ -224,7 +224,9 @@ def test_out_pipes_into_x() -> None:
     assert piped.raw == direct.raw
 
 
-def test_pipes_of_a_shell() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_pipes_of_a_shell(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     script = (
         '"$0" -m cnncli pad --x arange:1x1x3x4 -p 1 -o - '
         '| "$0" -m cnncli pool --x - -k 2 -o - | "$0" -m cnncli pad --x - -p 0 --json --values'
@@ -261,6 +263,51 @@ def test_head_closes_the_pipe() -> None:
     done = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, check=True)
     assert done.stderr == b"0\n"
     assert done.stdout.count(b"\n") == 1
+
+
+FAILING = "layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\nexpect: {y: {sum: 5}}\n"
+
+
+def with_closed_pipe(*args: str) -> int:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "cnncli", *args], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert done.stderr == b""
+    return done.returncode
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--jobs", "2", "--quiet")])
+def test_a_closed_pipe_does_not_hide_a_failure(flags: tuple[str, ...]) -> None:
+    Path("c.yaml").write_text(FAILING)
+    assert with_closed_pipe("run", "c.yaml", *flags) == 1
+    np.save("a.npy", np.zeros(3))
+    np.save("b.npy", np.ones(3))
+    if "--jobs" not in flags:
+        assert with_closed_pipe("compare", "a.npy", "b.npy", *flags) == 1
+
+
+def test_files_are_whole_whoever_reads_the_pipe() -> None:
+    case = "{{name: c{}, layer: pad, params: {{padding: 1}}, tensors: {{x: 'ones:1x1x2x2'}}, "
+    case += "expect: {{y: {{sum: {}}}}}}}"
+    cases = [case.format(number, 4 if number < 30 else 5) for number in range(40)]
+    Path("c.yaml").write_text("cases:\n" + "".join(f"- {text}\n" for text in cases))
+    assert with_closed_pipe("run", "c.yaml", "--quiet") == 1
+    files = ("--results", "r.jsonl", "--junit", "r.xml")
+    assert with_closed_pipe("run", "c.yaml", "--json", *files) == 1
+    assert len(Path("r.jsonl").read_text().splitlines()) == 40
+    assert 'failures="10"' in Path("r.xml").read_text()
+    # Without a file nobody waits for the failures at the end.
+    assert with_closed_pipe("run", "c.yaml", "--json") == 0
+
+
+def test_closed_standard_input_holds_nothing() -> None:
+    script = '"$0" -m cnncli run - <&-'
+    done = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"-: this config is empty" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
