@@ -22,6 +22,8 @@ TOLERANCES = {
 
 def default_tolerance(*dtypes: str) -> tuple[float, float]:
     """Return (rtol, atol) of the least precise of some stored types; whole numbers are exact."""
+    if all(dtype.startswith(("int", "uint", "bool")) for dtype in dtypes):
+        return 0.0, 0.0
     known = [TOLERANCES[dtype] for dtype in dtypes if dtype in TOLERANCES]
     return max(known, default=TOLERANCES["float64"])
 

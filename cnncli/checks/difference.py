@@ -87,7 +87,7 @@ def differ(
         )
     found = compare(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
     with np.errstate(all="ignore"):
-        error = a.astype(np.float64) - b.astype(np.float64)
+        error = np.asarray(a.astype(np.float64) - b.astype(np.float64))
         error[np.asarray(a == b)] = 0  # equal infinities too
         if equal_nan:
             error[np.isnan(a) & np.isnan(b)] = 0

@@ -178,11 +178,11 @@ def deliver(
 
             show_conventions(console, results)
         if len(results) == 1:
-            show_result(console, results[0], values, plane)
             if len(results[0].theirs) > 1:
                 from cnncli.report.sidebyside import show_implementations
 
                 show_implementations(console, results[0])
+            show_result(console, results[0], values, plane)
             return
         if plane is not None:
             from cnncli.report.planes import show_planes

@@ -175,7 +175,7 @@ def compared_ending(compared: Compared) -> str:
     if difference.passes:
         exact = ", all equal" if found.max_abs_error == 0 else ""
         return f"passed: {found.elements} elements within the tolerance{exact}"
-    return (
-        f"FAILED: {found.mismatched} of {found.elements} elements differ by more than "
-        f"{difference.atol:g} + {difference.rtol:g}*|B|"
-    )
+    text = f"FAILED: {found.mismatched} of {found.elements} elements differ"
+    if not difference.atol and not difference.rtol:
+        return text
+    return f"{text} by more than {difference.atol:g} + {difference.rtol:g}*|B|"

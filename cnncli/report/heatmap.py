@@ -211,22 +211,29 @@ def _shrink(plane: NDArray[Any], factor: int, how: str) -> NDArray[Any]:
     """Return a cell for each block of factor x factor elements; blocks at the end are smaller."""
     import numpy as np
 
-    rows, columns = (math.ceil(size / factor) for size in plane.shape)
-    padded = np.full((rows * factor, columns * factor), np.nan)
-    real = np.zeros(padded.shape, bool)
-    inside = tuple(slice(size) for size in plane.shape)
-    padded[inside], real[inside] = plane, True
-    blocks: NDArray[Any] = padded.reshape(rows, factor, columns, factor).swapaxes(1, 2)
-    blocks = blocks.reshape((rows, columns, factor * factor))
-    there = real.reshape(rows, factor, columns, factor).swapaxes(1, 2).reshape(blocks.shape)
+    bands = (plane[top : top + factor] for top in range(0, len(plane), factor))
+    return np.stack([_shrink_band(band, factor, how) for band in bands])
+
+
+def _shrink_band(band: NDArray[Any], factor: int, how: str) -> NDArray[Any]:
+    """Return the cells of some rows, at most `factor` of them, that one row of cells stands for."""
+    import numpy as np
+
+    edge = min(factor, band.shape[1])
+    rows, columns = len(band), math.ceil(band.shape[1] / edge)
+    padded = np.full((rows, columns * edge), np.nan)
+    inside = np.zeros(padded.shape, bool)
+    padded[:, : band.shape[1]], inside[:, : band.shape[1]] = band, True
+    blocks, real = (
+        np.reshape(a.reshape(rows, columns, edge).swapaxes(0, 1), (columns, -1))
+        for a in (padded, inside)
+    )
     with np.errstate(all="ignore"):
         if how == "mean":
             # An element that is not finite makes its cell so, and is seen.
-            total = np.where(there, blocks, 0.0).sum(axis=2)
-            return np.asarray(total / there.sum(axis=2))
-        sizes = np.where(there, np.where(np.isnan(blocks), np.inf, np.abs(blocks)), -1.0)
-        place = sizes.argmax(axis=2)[..., None]
-        return np.asarray(np.take_along_axis(blocks, place, axis=2)[..., 0])
+            return np.asarray(np.where(real, blocks, 0.0).sum(axis=1) / real.sum(axis=1))
+        sizes = np.where(real, np.where(np.isnan(blocks), np.inf, np.abs(blocks)), -1.0)
+        return np.asarray(blocks[np.arange(columns), sizes.argmax(axis=1)])
 
 
 def _picture(

@@ -53,7 +53,7 @@ def show_implementations(console: Console, result: Result) -> None:
 
 def _show_tensors(console: Console, names: list[str], columns: Sequence[Tensors]) -> bool:
     """Print a table a tensor; return whether any of their rows differ."""
-    differ = False
+    differ, full = False, not console.is_terminal
     tensors = dict.fromkeys(
         name for column in columns for name, t in column.items() if t.role != "input"
     )
@@ -62,18 +62,18 @@ def _show_tensors(console: Console, names: list[str], columns: Sequence[Tensors]
         rows = [("shape", [shape_text(t.array.shape) if t else "" for t in found])]
         texts = {key: [getattr(t, key) if t else None for t in found] for key in STATISTICS}
         rows += [
-            (key, [number_text(value, full=False) for value in values])
+            (key, [number_text(value, full=full) for value in values])
             for key, values in texts.items()
         ]
         marked = {key for key, values in texts.items() if _differ(values, found)}
-        rows += _value_rows(found, marked)
+        rows += _value_rows(found, marked, full=full)
         differ |= bool(marked) or len({text for text in rows[0][1] if text}) > 1
         _print(console, name, names, rows, marked)
     return differ
 
 
 def _value_rows(
-    found: Sequence[TensorResult | None], marked: set[str], most: int = 12
+    found: Sequence[TensorResult | None], marked: set[str], most: int = 12, *, full: bool
 ) -> list[tuple[str, list[str]]]:
     """Return the first elements, or where shapes agree those that differ first."""
     import numpy as np
@@ -100,7 +100,7 @@ def _value_rows(
             if _differ(values, found):
                 marked.add(_place(place))
     return [
-        (_place(p), [number_text(t.array[p].item(), full=False) if t else "" for t in found])
+        (_place(p), [number_text(t.array[p].item(), full=full) if t else "" for t in found])
         for p in places
     ]
 

@@ -70,7 +70,7 @@ def show_result(
             show_explanation(console, explanation)
     if result.checks:
         show_checks(console, result.checks)
-    _say(console, ending(result), result.status)
+    _say(console, ending(result, full=not console.is_terminal), result.status)
 
 
 def show_results(
@@ -102,7 +102,8 @@ def show_results(
     for result in results:
         wrong = [check for check in result.checks if check.fails_case]
         if wrong:
-            _say(console, f"{label(result)}: {ending(result)}", result.status)
+            full = not console.is_terminal
+            _say(console, f"{label(result)}: {ending(result, full=full)}", result.status)
             show_checks(console, wrong)
     _say(console, summary(results), _worst_status(results))
 
@@ -152,8 +153,8 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
     show_diagnosis(console, checks)
 
 
-def ending(result: Result) -> str:
-    """Say in words how a case ended."""
+def ending(result: Result, *, full: bool = True) -> str:
+    """Say in words how a case ended; numbers with all their digits, or rounded for eyes."""
     checks = [check for check in result.checks if check.verdict != "skipped"]
     skipped = len(result.checks) - len(checks)
     counted = f"{len(checks)} check{'s' if len(checks) != 1 else ''}"
@@ -166,13 +167,21 @@ def ending(result: Result) -> str:
     wrong = [check for check in checks if check.fails_case]
     text = f"FAILED: {len(wrong)} of {counted}"
     first = wrong[0]
-    reason = first.note or _worst_text(first, full=False)
+    reason = _reason_text(first, full)
     if first.diagnosis and "look" in first.diagnosis[0]:
         reason = first.diagnosis[0]["cause"]
     if first.also_changed:
         reason += f"; {first.also_changed}"
     place = f" ({first.where})" if first.where else ""
     return f"{text}; {first.tensor} {_check_name(first)}{place}: {reason}"
+
+
+def _reason_text(check: Check, full: bool) -> str:
+    """Say what was found: the numbers, and beside them what is noted."""
+    if check.worst is None and check.got is None:
+        return check.note or _worst_text(check, full)
+    text = _worst_text(check, full)
+    return text if check.note is None or check.note in text else f"{text}; {check.note}"
 
 
 def summary(results: Sequence[Result]) -> str:

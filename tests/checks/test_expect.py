@@ -175,6 +175,9 @@ def test_whole_numbers_are_compared_exactly(got: int, expected: int) -> None:
     np.save("got.npy", np.full((1, 1, 1, 2), got))
     np.save("same.npy", np.full((1, 1, 1, 2), got))
     np.save("other.npy", np.full((1, 1, 1, 2), expected))
+    assert verdict("{npy: same.npy}", x="got.npy") == "pass"
+    assert verdict("{npy: other.npy}", x="got.npy") == "fail"
+    assert verdict(f"{{values: [[[[{got}, {expected}]]]]}}", x="got.npy") == "fail"
     assert verdict("{npy: same.npy, rtol: 0, atol: 0}", x="got.npy") == "pass"
     assert verdict("{npy: other.npy, rtol: 0, atol: 0}", x="got.npy") == "fail"
     assert verdict(f"{{values: [[[[{got}, {got}]]]], rtol: 0}}", x="got.npy") == "pass"
@@ -219,10 +222,9 @@ def test_tolerance_follows_the_stored_type(stored: str, rtol: float, atol: float
     np.save("near.npy", x)
     # The other way round, where it is the tensor that was stored so: pad keeps the type.
     (check,) = checks("{npy: near.npy}", x=source)
-    assert (check["verdict"], check["rtol"]) == (
-        "pass",
-        rtol if stored != "bfloat16" else check["rtol"],
-    )
+    # Whole numbers are exact, and bfloat16 is computed in a wider type.
+    its = {"int8": 0, "bfloat16": check["rtol"]}.get(stored, rtol)
+    assert (check["verdict"], check["rtol"]) == ("pass", its)
 
 
 def test_one_written_tolerance_makes_the_other_zero() -> None:
@@ -264,3 +266,13 @@ def test_least_precise_type_rules() -> None:
     assert default_tolerance("float64", "float16") == (1e-3, 1e-5)
     assert default_tolerance("float32", "float16", "bfloat16") == (1.6e-2, 1e-5)
     assert default_tolerance("int8", "float64") == (1e-7, 1e-7)
+    assert default_tolerance("int64", "uint8") == (0, 0)
+
+
+def test_statistics_of_whole_numbers() -> None:
+    np.save("i.npy", np.array([[[[10**9, 2, 2, 3]]]]))
+    right = checks("[{sum: 1000000007}, {min: 2}, {max: 1000000000}]", x="i.npy")
+    assert [check["verdict"] for check in right] == ["pass"] * 3
+    assert verdict("{sum: 1000000008}", x="i.npy") == "fail"
+    assert verdict("{mean: 250000001.75}", x="i.npy") == "pass"
+    assert verdict("{mean: 250000001.7501}", x="i.npy") == "pass"  # means are floating point

@@ -150,6 +150,24 @@ def test_whole_numbers_that_float64_cannot_tell_apart(monkeypatch: pytest.Monkey
     assert call(monkeypatch, "compare", "a.npy", "b.npy", "--atol", "1").status == 0
 
 
+def test_whole_numbers_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save("a.npy", np.array([17446749, 3]))
+    np.save("b.npy", np.array([17446750, 3]))
+    found = call(monkeypatch, "compare", "a.npy", "b.npy")
+    assert found.status == 1
+    assert found.out.splitlines()[-1] == "FAILED: 1 of 2 elements differ"
+    assert call(monkeypatch, "compare", "a.npy", "a.npy").status == 0
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])
+def test_arrays_without_axes(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    for name, value in {"a": 3, "b": 4}.items():
+        np.save(f"{name}.npy", np.array(value, dtype))
+    assert call(monkeypatch, "compare", "a.npy", "a.npy").status == 0
+    assert answer(monkeypatch, "a.npy", "b.npy")[1]["difference"]["mean_error"] == -1
+    assert call(monkeypatch, "compare", "a.npy", "b.npy").status == 1
+
+
 def test_ulps_are_of_the_narrower_type(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = X.astype(np.float16)
     np.save("y.npy", narrow)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import tracemalloc
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from cnncli.report.heatmap import (
     Panel,
+    _shrink,
     has_plane,
     plane_panel,
     show_panels,
@@ -136,3 +138,33 @@ def test_planes() -> None:
         plane_panel("x", x.reshape(2, 3, 2, 2, 5), (1, 2, 1)).plane.tolist()
         == x.reshape(2, 3, 2, 2, 5)[1, 2, 1].tolist()
     )
+
+
+@pytest.mark.parametrize("shape", [(1, 200_000), (100_000, 2), (3, 70_000)])
+@pytest.mark.parametrize("how", ["mean", "largest"])
+def test_long_thin_planes_take_memory_of_their_own_size(
+    shape: tuple[int, int], how: Literal["mean", "largest"]
+) -> None:
+    plane = np.arange(float(np.prod(shape))).reshape(shape)
+    panel = plane_panel("x", plane, shrink=how)
+    tracemalloc.start()
+    try:
+        text = shown([panel])
+        assert tracemalloc.get_traced_memory()[1] < 8 * plane.nbytes + (1 << 20)
+    finally:
+        tracemalloc.stop()
+    assert "a cell:" in text
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (9, 4), (1, 8), (8, 1), (6, 6)])
+def test_a_cell_is_the_mean_or_the_largest_of_its_block(shape: tuple[int, int]) -> None:
+    plane = np.random.default_rng(5).standard_normal(shape)
+    for factor in (2, 3, 7):
+        blocks = [
+            [plane[r : r + factor, c : c + factor] for c in range(0, shape[1], factor)]
+            for r in range(0, shape[0], factor)
+        ]
+        means = [[block.mean() for block in row] for row in blocks]
+        np.testing.assert_allclose(_shrink(plane, factor, "mean"), means, rtol=1e-12)
+        most = [[block.flat[np.abs(block).argmax()] for block in row] for row in blocks]
+        np.testing.assert_array_equal(_shrink(plane, factor, "largest"), most)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cnncli.checks.check import Check
+from cnncli.checks.check import Check, Worst
 from cnncli.report.console import make_console
 from cnncli.report.numbers import number_text
 from cnncli.report.tables import Values, ending, show_result, show_results, summary
@@ -233,3 +233,7 @@ def test_words_of_an_ending() -> None:
     result = Result(name="c", status="failed", checks=[failed])
     assert ending(result) == "FAILED: 1 of 1 check; y expect shape: 1x2, expected 2x1"
     assert summary([result, result]) == "2 cases: 2 failed; 2 checks"
+    near = Worst(index=(0, 2), got=0.1, expected=0.1 + 1e-16)
+    found = replace(failed, assertion="npy", got=None, expected=None, worst=near, note="noted")
+    numbers = f"y[0,2] 0.1, expected {0.1 + 1e-16!r}; noted"
+    assert ending(replace(result, checks=[found])).endswith(numbers)
