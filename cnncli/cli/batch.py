@@ -260,7 +260,7 @@ def run_batch(selection: Selection, batch: Batch, output: Output) -> int:
             _resume(file, selection, batch)
         kept = {} if file is None else file.kept
         if len(selection) == 1 and not kept and _is_simple(batch):
-            return _run_alone(next(iter(selection)), batch, output, file)
+            return _run_alone(selection, batch, output, file)
         return _run_all(selection, batch, output, file)
 
 
@@ -286,8 +286,9 @@ def _label(entry: Entry) -> str:
     return f"{entry.file}::{entry.name}" if entry.file else entry.name
 
 
-def _run_alone(entry: Entry, batch: Batch, output: Output, file: ResultsFile | None) -> int:
+def _run_alone(selection: Selection, batch: Batch, output: Output, file: ResultsFile | None) -> int:
     """Run one case in this process, which saves starting another, and show it whole."""
+    entry = next(iter(selection))
     results = batch.job.results(entry)
     outcomes = batch.job.outcomes(entry, results)
     sinks = _Sinks(output, file, total=1, shows_lines=not results[0].tensors)
@@ -299,7 +300,7 @@ def _run_alone(entry: Entry, batch: Batch, output: Output, file: ResultsFile | N
 
         for result in results:
             show_result(make_console(), result, "auto")
-    return sinks.status()
+    return _status(sinks, selection)
 
 
 def _run_all(selection: Selection, batch: Batch, output: Output, file: ResultsFile | None) -> int:
@@ -317,9 +318,15 @@ def _run_all(selection: Selection, batch: Batch, output: Output, file: ResultsFi
         _say("error: interrupted")
         return INTERRUPTED
     sinks.show_end()
-    status = sinks.status()
+    return _status(sinks, selection)
+
+
+def _status(sinks: _Sinks, selection: Selection) -> int:
+    """Return the exit status of what ended; raise UsageError where all of it was skipped."""
+    status, total = sinks.status(), sinks.tally.total
     if status == PASSED and set(sinks.tally.counts) == {"skipped"} and not selection.is_shard:
-        raise UsageError(f"all {sinks.tally.total} cases were skipped, so nothing was run")
+        which = "the case was" if total == 1 else f"all {total} cases were"
+        raise UsageError(f"{which} skipped, so nothing was run")
     return status
 
 

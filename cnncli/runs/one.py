@@ -219,6 +219,15 @@ def _judge_expected_names(case: Case, plan: Plan) -> None:
                 "dy": "dy is there with backward only",
             }.get(name, f"{name} is not computed for these parameters and tensors")
             raise GeometryError(reason, assertions[0].where)
+    if case.gradcheck is not None and case.gradcheck.wrt is not None:
+        known = [name[1:] for name in plan.gradients]
+        if not set(known) & set(case.gradcheck.wrt):
+            asked = ", ".join(case.gradcheck.wrt) or "nothing"
+            raise GeometryError(
+                f"wrt: {asked} leaves no gradient to check; this case has those of "
+                f"{', '.join(known)}",
+                case.where,
+            )
 
 
 def _check(

@@ -333,6 +333,11 @@ def test_all_skipped_is_not_well(folder: Path) -> None:
     done = cnn("run", "grid.yaml", "--match", "impossible", cwd=folder)
     assert done.returncode == 2
     assert "all 2 cases were skipped, so nothing was run" in done.stderr
+    one = "layer: pool\nparams: {kernel: 9}\ntensors: {x: 'ones:1x1x4x4'}\nskip_invalid: true\n"
+    (folder / "one.yaml").write_text(one)
+    done = cnn("run", "one.yaml", cwd=folder)
+    assert done.returncode == 2
+    assert "the case was skipped, so nothing was run" in done.stderr
 
 
 def test_skipping_hides_no_mistake(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 _STARTS = (
@@ -16,6 +17,8 @@ _STARTS = (
     *("os.system", "subprocess.Popen", "pty.spawn"),
 )
 _SIGNALS = ("os.kill", "os.killpg", "signal.pthread_kill")
+_DATABASES = ("sqlite3.connect",)
+"""Events of native code that opens the file named first by itself."""
 _NETWORK = ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg")
 _CHANGES = {
     "os.remove": (0, 1), "os.rmdir": (0, 1), "os.mkdir": (0, 2), "os.chmod": (0, 2),
@@ -45,6 +48,13 @@ def bound_resources(memory: int, seconds: float) -> None:
             resource.setrlimit(what, (limit, limit))
 
 
+def _refused(name: str) -> Callable[..., None]:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(f"os.{name} is not allowed in a submission")
+
+    return refuse
+
+
 class Gate:
     """The audit hook that keeps a submission to its folder and to one process."""
 
@@ -65,6 +75,13 @@ class Gate:
             found = join(realpath(os.path.dirname(text) or "."), os.path.basename(text))
             return not all((one + "/").startswith(inside + "/") for one in (found, realpath(found)))
 
+        def path_of(changed: Any) -> Any:
+            """Return what a descriptor stands for, which it may have been let open to read."""
+            try:
+                return readlink(f"/proc/self/fd/{changed}") if isinstance(changed, int) else changed
+            except OSError:
+                return changed
+
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             if not closed[0]:
                 return
@@ -75,8 +92,12 @@ class Gate:
             elif event in _CHANGES:
                 at, folder = _CHANGES[event]
                 where = arguments[folder] if folder is not None else -1
-                if outside(arguments[at], where):
+                if outside(path_of(arguments[at]), where):
                     raise PermissionError(f"{event} outside the scratch folder: {arguments[at]}")
+            elif event in _DATABASES:
+                name = os.fsdecode(arguments[0])
+                if name != ":memory:" and (name.startswith("file:") or outside(name)):
+                    raise PermissionError(f"{event} outside the scratch folder: {arguments[0]}")
             elif event in _PAIRS:
                 if outside(arguments[0]) or outside(arguments[1]):
                     raise PermissionError(f"{event} outside the scratch folder")
@@ -85,6 +106,18 @@ class Gate:
 
         self._closed = closed
         sys.addaudithook(hook)
+        for name in ("mkfifo", "mknod"):  # which raise no event
+            if hasattr(os, name):
+                setattr(os, name, _refused(name))
+        plain_open = os.open
+
+        def open_at(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            # The event of opening does not tell the folder.
+            if closed[0] and dir_fd is not None and flags & _WRITING and outside(path, dir_fd):
+                raise PermissionError(f"writing outside the scratch folder: {path}")
+            return plain_open(path, flags, mode, dir_fd=dir_fd)
+
+        os.open = open_at
 
     @contextlib.contextmanager
     def opened(self) -> Any:
