@@ -14,7 +14,7 @@ from typing import IO
 from xml.sax.saxutils import escape, quoteattr
 
 from cnncli.report.batch import check_text
-from cnncli.runs.files import whole_file
+from cnncli.runs.files import refuse_unwritable, whole_file
 from cnncli.runs.outcome import Outcome
 
 _ERRORS = ("invalid", "timeout", "crashed")
@@ -24,8 +24,9 @@ class JUnitFile:
     """Takes results as they come, at no cost in memory, and writes the file at the end."""
 
     def __init__(self, path: str) -> None:
-        """Begin; `path` is written by `close`."""
+        """Begin; `path` is written by `close`. Raises UsageError where it could not be."""
         self._path = Path(path)
+        refuse_unwritable(self._path, "--junit")
         self._cases: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._started = time.time()
         self.tests = self.failures = self.errors = self.skipped = 0

@@ -147,10 +147,22 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
     others = [check for check in checks if check.check != "gradcheck"]
     if others:
         _print(console, check_table(console, others))
+        for line in squares_text(others):
+            console.print(_text(line, "dim"))
     if gradients:
         _print(console, gradcheck_table(console, gradients))
         show_worst(console, gradients)
     show_diagnosis(console, checks)
+
+
+def squares_text(checks: Sequence[Check]) -> list[str]:
+    """Say of each implementation how far it is in sum_squared_error, the notebook's own figure."""
+    sums: dict[str, list[str]] = {}
+    for check in checks:
+        if check.check == "against" and check.sum_squared_error is not None:
+            text = f"{check.tensor} {error_text(check.sum_squared_error)}"
+            sums.setdefault(str(check.implementation), []).append(text)
+    return [f"sum_squared_error of {name}: {', '.join(each)}" for name, each in sums.items()]
 
 
 def ending(result: Result, *, full: bool = True) -> str:

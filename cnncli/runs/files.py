@@ -46,6 +46,15 @@ def whole_file(path: Path, flag: str) -> Iterator[BinaryIO]:
                 os.unlink(temporary)
 
 
+def refuse_unwritable(path: Path, flag: str) -> None:
+    """Raise UsageError where a file cannot be made, before there is anything to write to it."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {folder}", flag)
+    if not os.access(folder, os.W_OK) and not os.access(path, os.W_OK):
+        raise UsageError(f"{path} cannot be written: {folder} may not be written to", flag)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

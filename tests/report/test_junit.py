@@ -56,6 +56,17 @@ def test_a_run_of_every_kind_is_valid(tmp_path: Path, monkeypatch: pytest.Monkey
     )
 
 
+def test_where_it_cannot_be_written_nothing_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text(CONFIG)
+    assert main(["run", "c.yaml", "--junit", "no/out.xml"]) == 2
+    ended = capsys.readouterr()
+    assert ended.out == ""
+    assert "--junit: no/out.xml cannot be written: there is no folder no" in ended.err
+
+
 def test_text_that_xml_cannot_hold_is_replaced(tmp_path: Path) -> None:
     data: dict[str, Any] = {
         "format": FORMAT,

@@ -226,6 +226,14 @@ def test_numbers() -> None:
     assert number_text(float("nan"), full=False) == "nan"
 
 
+def test_the_sum_of_squares_is_told_of_each_implementation() -> None:
+    case = ("conv", "--x", "normal:1x2x4x5", "--w", "normal:3x2x2x2", "--dy", "normal")
+    checks = call(*case, "--against", "loops", "--json").result["checks"]
+    sums = [f"{check['tensor']} {check['sum_squared_error']:.3g}" for check in checks]
+    line = f"sum_squared_error of loops: {', '.join(sums)}"
+    assert line in call(*case, "--against", "loops").out.splitlines()
+
+
 def test_words_of_an_ending() -> None:
     failed = Check(
         check="expect", assertion="shape", tensor="y", verdict="fail", got=[1, 2], expected=[2, 1]
