@@ -97,6 +97,12 @@ class Pad(Layer):
 
         value, dtype = plan.params.get("value", 0.0), tensors["x"].dtype
         if dtype.kind in "fc":
+            most = float(np.finfo(dtype).max)
+            if math.isfinite(value) and abs(value) > most:
+                raise TensorError(
+                    f"value {value:g} cannot stand in x, whose {dtype} ends at {most:g}; "
+                    "--dtype float64 makes room"
+                )
             return
         low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
         if not (value.is_integer() and low <= value <= high):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cnncli.errors import UsageError
 
+MOST = 10**9
 _SHARD = re.compile(r"(\d{1,9})/(\d{1,9})\Z", re.ASCII)
 
 
@@ -30,5 +31,7 @@ def parse_shard(text: str) -> Shard:
     """Return the part that `K/N` names; raise UsageError."""
     match = _SHARD.match(text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"must be K/N, a part from 1/N to N/N, not {text!r}", "--shard")
+        raise UsageError(
+            f"must be K/N, a part from 1/N to N/N with N below {MOST}, not {text!r}", "--shard"
+        )
     return Shard(int(match[1]), int(match[2]))

@@ -263,6 +263,11 @@ TENSORS = [
         stdin=b"hello world",
     ),
     bad(
+        "a value beyond a float32",
+        ("pad", "-p", "1", "--x", X, "--dtype", "float32", "--value", "1e39"),
+        "value 1e+39 cannot stand in x, whose float32 ends at 3.40282e+38",
+    ),
+    bad(
         "a value that whole numbers cannot hold",
         ("pad", "-p", "1", "--x", "whole.npy", "--value", "0.5"),
         *("0.5", "int64"),
