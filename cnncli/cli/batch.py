@@ -56,6 +56,8 @@ class Output:
         )
         if output.json and output.quiet:
             raise UsageError("--json prints, --quiet forbids it")
+        if values["values"] and not output.json and output.results is None:
+            raise UsageError("puts elements into JSON: give --json or --results FILE", "--values")
         return output
 
 
@@ -100,17 +102,19 @@ def take_batch(values: dict[str, Any]) -> Batch:
     for name in RESULT_FLAGS:
         if values[name] is True:
             words.append(f"--{name}")
+        elif values[name] is False:
+            words.append(f"--no-{name}")
         elif isinstance(values[name], list):
             for text in values[name]:
                 words += [f"--{name}", text]
-        elif values[name] not in (None, False):
+        elif values[name] is not None:
             words += [f"--{name.replace('_', '-')}", values[name]]
     judge_against(values["against"] or (), here=values["scheduler"] is None)
     job = Job(
         options=take_run_options(values, quiet=True),
         settings=tuple(read_settings(values["set"] or ())),
         expect=values["expect"],
-        gradcheck=bool(values["gradcheck"]),
+        gradcheck=values["gradcheck"],
         against=tuple(values["against"] or ()),
         save=values["save"],
         values=bool(values["values"]),

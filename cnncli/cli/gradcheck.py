@@ -49,7 +49,15 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cases.flags import placed
     from cnncli.cases.node import Node
     from cnncli.cases.probes import PROBES, probe_entries
-    from cnncli.cli.call import Output, build, deliver, layer_entry, save_config, take_run_options
+    from cnncli.cli.call import (
+        Output,
+        build,
+        deliver,
+        layer_entry,
+        refuse_unseen,
+        save_config,
+        take_run_options,
+    )
     from cnncli.cli.conventions import per_convention
     from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import exit_status
@@ -60,6 +68,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     output = Output.take(values)
     options = take_run_options(values, quiet=output.quiet)
     pictures = take_pictures(values)
+    refuse_unseen(output, pictures, options.explain)
     config = values.pop("save_config")
     names = [declared.name for declared in parameters(GradcheckOptions)]
     given = {name: values.get(name) for name in names}

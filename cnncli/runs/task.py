@@ -31,7 +31,8 @@ class Job:
     """The values of `--set`."""
     expect: str | None = None
     """The folder whose DIR/CASE holds what every tensor must equal."""
-    gradcheck: bool = False
+    gradcheck: bool | None = None
+    """Whether every case's gradients are checked; None is as the case says."""
     against: tuple[str, ...] = ()
     """Who else is to compute every case."""
     save: str | None = None
@@ -96,7 +97,9 @@ class Job:
             layer = read_layer(entry.entries, entry.where)
             expected = expectations_from([str(Path(self.expect) / entry.name)], layer)
             entry = entry.with_flags({"expect": Node(expected, "--expect")})
-        if self.gradcheck:
+        if self.gradcheck is False:
+            entry = entry.with_flags({"gradcheck": Node(False, "--no-gradcheck")})
+        elif self.gradcheck:
             written = entry.entries.get("gradcheck")
             if written is None or not written.value:
                 entry = entry.with_flags({"gradcheck": Node(True, "--gradcheck")})
