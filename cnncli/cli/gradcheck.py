@@ -98,11 +98,37 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         for name, result in skipped.items():
             if not output.quiet:
                 print(f"note: {name} is skipped: {result.error}", file=sys.stderr)
+    for _, case in made:
+        _judge_calls(case)
     found = {entry.name: run_case(case, options) for entry, case in made}
     results = [(found | skipped)[entry.name] for entry in entries]
     save_config(config, made)
     deliver(results, output, "none", covers, pictures)
     raise typer.Exit(exit_status(results))
+
+
+def _judge_calls(case: Case) -> None:
+    """Raise UsageError where people's files are named and no call gives a gradient to be checked.
+
+    Our own gradients would pass, as if those of the files had.
+    """
+    from cnncli.errors import UsageError
+    from cnncli.implementations.usercode.find import is_submission
+
+    files = [asked for asked in case.against if is_submission(asked.text)]
+    if not files or not case.call or case.gradcheck is None:
+        return
+    wrt = case.gradcheck.wrt
+    there = [n for n in case.layer.gradient_names if n != "db" or "b" in case.sources]
+    wanted = [name for name in there if wrt is None or name[1:] in wrt] or ["dx"]
+    judged = [target.name for call in case.call for target in call.judged]
+    if set(judged).isdisjoint(wanted):
+        raise UsageError(
+            f"no gradient of {', '.join(asked.text for asked in files)} would be judged: the calls "
+            f"give {', '.join(judged)}, and one must give {' or '.join(wanted)} "
+            f'(--call "{wanted[0]}=...")',
+            files[0].where,
+        )
 
 
 def _possible(

@@ -1,0 +1,70 @@
+"""People's files on the command line: what is judged, and what is said of what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.invoke import call, complaint
+
+CONV = ("conv", "--x", "normal:2x3x7x6", "--w", "normal:4x3x3x2")
+FORWARD = "y=convolution2D(x, w, stride, padding)"
+FUNCTIONS = """
+import numpy as np
+
+
+def convolution2D(X, W, stride, padding):
+    (sh, sw), (ph, pw) = stride, padding
+    X = np.pad(X, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    KH, KW = W.shape[2:]
+    OH, OW = (X.shape[2] - KH) // sh + 1, (X.shape[3] - KW) // sw + 1
+    out = np.zeros((len(X), len(W), OH, OW))
+    for i in range(OH):
+        for j in range(OW):
+            part = X[:, :, sh * i : sh * i + KH, sw * j : sw * j + KW]
+            out[:, :, i, j] = np.tensordot(part, W, axes=([1, 2, 3], [1, 2, 3]))
+    return out
+
+
+def backward_input(dy, X, W):
+    return np.zeros_like(X)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a submission whose forward pass is right, and its gradient wrong."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.py").write_text(FUNCTIONS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (("--call", FORWARD), ("a.py", "the calls give y", "dx or dw (", '--call "dx=')),
+        (
+            ("--call", "dw=backward_input(dy, x, w)", "--wrt", "x"),
+            ("the calls give dw", "must give dx ("),
+        ),
+    ],
+)
+def test_a_gradient_check_that_judges_no_gradient_is_an_error(
+    flags: tuple[str, ...], says: tuple[str, ...]
+) -> None:
+    message = complaint(call("gradcheck", *CONV, "--against", "a.py", *flags))
+    assert message.startswith("--against: no gradient of")
+    assert all(part in message for part in says)
+
+
+def test_a_gradient_check_of_a_config_s_call_is_judged_too() -> None:
+    Path("c.yaml").write_text(
+        "{layer: conv, tensors: {x: 'normal:2x3x7x6', w: 'normal:4x3x3x2'}, "
+        f"call: {{y: '{FORWARD[2:]}'}}}}"
+    )
+    args = ("--config", "c.yaml", "--against", "a.py")
+    assert "the calls give y" in complaint(call("gradcheck", "conv", *args))
+    assert call("conv", *args).status == 0
+    wrong = call("gradcheck", "conv", *args, "--call", "dx=backward_input(dy, x, w)")
+    assert wrong.status == 1
