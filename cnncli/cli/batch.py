@@ -256,6 +256,8 @@ def run_batch(selection: Selection, batch: Batch, output: Output) -> int:
     _make_safe()
     if batch.job.save is not None:
         _refuse_shared_folders(selection)
+    if batch.job.expect is not None and not output.quiet:
+        _tell_not_handed_in(selection, batch.job)
     # Read when NumPy loads its BLAS, which is not yet; workers have it from the start.
     os.environ.update(ONE_THREAD)
     with results_file(output.results, resume=output.resume) as file:
@@ -265,6 +267,14 @@ def run_batch(selection: Selection, batch: Batch, output: Output) -> int:
         if len(selection) == 1 and not kept and _is_simple(batch):
             return _run_alone(next(iter(selection)), batch, output, file)
         return _run_all(selection, batch, output, file)
+
+
+def _tell_not_handed_in(selection: Selection, job: Job) -> None:
+    """Say what the folder of `--expect` lacks: what is not there is not judged."""
+    lacking = [(entry.name, job.not_handed_in(entry)) for entry in selection]
+    texts = [f"{', '.join(names)} of {case}" for case, names in lacking if names]
+    if texts:
+        _say(f"note: not handed in, so not judged: {names_text(texts)} (--expect {job.expect})")
 
 
 def _is_simple(batch: Batch) -> bool:

@@ -15,7 +15,7 @@ from cnncli.cases.config import Entry, read_one
 from cnncli.cases.flags import expectations_from, flag_name, layer_entries, placed, tensors_from
 from cnncli.cases.node import Node
 from cnncli.cli.threads import use_threads
-from cnncli.errors import ConfigError, UsageError
+from cnncli.errors import CnncliError, ConfigError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.runs.memory import parse_size
 from cnncli.runs.one import RunOptions
@@ -99,10 +99,13 @@ def imply_backward(layer: Layer, values: dict[str, Any], options: RunOptions) ->
             values["backward"] = True
 
 
-def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Entry, Tolerance]:
+def layer_entry(
+    layer: Layer, values: dict[str, Any], *, quiet: bool = False, **more: Node
+) -> tuple[Entry, Tolerance]:
     """Return a command's case, flags over config, and the tolerance that flags give.
 
-    `more` are further entries of the case, such as gradcheck's. Raises CnncliError.
+    `more` are further entries of the case, such as gradcheck's. What a folder of expected tensors
+    lacks is said, unless `quiet`. Raises CnncliError.
     """
     config, tensors = values.pop("config"), values.pop("tensors")
     expect = values.pop("expect") or []
@@ -121,9 +124,8 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     entries |= more
     if config is None:
         base = Entry(name=layer.name, file=None, where="the command line", entries={})
-        entry = base.with_flags({"layer": Node(layer.name, "the command line"), **entries})
-        return _judging(entry, tolerance, calls, run_all), tolerance
-    base = read_one(config)
+    else:
+        base = read_one(config)
     if base.error is not None:
         raise base.error
     written = base.entries.get("layer")
@@ -135,8 +137,30 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     if "gradcheck" in entries and options is not None and isinstance(options.value, dict):
         given = entries["gradcheck"].mapping("gradcheck")
         entries["gradcheck"] = Node(options.value | given, options.where)
-    entry = base.with_flags({"layer": Node(layer.name, base.where), **entries})
-    return _judging(entry, tolerance, calls, run_all), tolerance
+    flags = {"layer": Node(layer.name, base.where), **entries}
+    entry = _judging(base.with_flags(flags), tolerance, calls, run_all)
+    if not quiet:
+        _tell_not_handed_in(base, flags, expect)
+    return entry, tolerance
+
+
+def _tell_not_handed_in(base: Entry, flags: Mapping[str, Node], expect: Sequence[str]) -> None:
+    """Say what a folder of expected tensors lacks: what is not there is not judged."""
+    from cnncli.cases.handedin import not_handed_in
+
+    folders = [text for text in expect if Path(text).is_dir()]
+    if not folders:
+        return
+    kept = {key: node for key, node in flags.items() if key not in ("expect", "convention")}
+    try:
+        case = base.with_flags(kept).build()
+    except CnncliError:
+        return  # told when the case itself is built
+    for folder in folders:
+        names = not_handed_in(case, folder)
+        if names:
+            print(f"note: not handed in, so not judged: {', '.join(names)} (--expect {folder})",
+                  file=sys.stderr)  # fmt: skip
 
 
 def _calls(texts: Sequence[str]) -> Node:

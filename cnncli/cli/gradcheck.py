@@ -75,7 +75,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     for name in set(names) - {"rtol", "atol"}:
         del values[name]
     check = Node(placed(given), "the command line")
-    entry, tolerance = layer_entry(layer, values, gradcheck=check)
+    entry, tolerance = layer_entry(layer, values, quiet=output.quiet, gradcheck=check)
     entries, covers = [entry], None
     if entry.file is None and "tensors" not in entry.entries:
         if output.out is not None:

@@ -46,7 +46,7 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     refuse_unseen(output, pictures, options.explain)
     config = values.pop("save_config")
     imply_backward(layer, values, options)
-    entry, tolerance = layer_entry(layer, values)
+    entry, tolerance = layer_entry(layer, values, quiet=output.quiet)
     entries = per_convention(entry)
     cases = [build(one, tolerance) for one in entries]
     if library is not None:

@@ -107,6 +107,22 @@ class Job:
             entry = entry.with_flags({"against": from_data(list(self.against), "--against")})
         return entry
 
+    def not_handed_in(self, entry: Entry) -> list[str]:
+        """Return which results that a case is about its folder of `--expect` lacks.
+
+        Nothing where the case, or what the folder holds, is an error of its own.
+        """
+        from cnncli.cases.handedin import not_handed_in
+
+        if self.expect is None:
+            return []
+        try:
+            self.prepared(entry)
+            case = replace(self, expect=None).build(entry)
+        except CnncliError:
+            return []
+        return not_handed_in(case, str(Path(self.expect) / entry.name))
+
     def reproduce(self, entry: Entry) -> str:
         """Return the command that runs this case alone as the batch runs it."""
         line = entry.reproduce

@@ -68,3 +68,46 @@ def test_a_gradient_check_of_a_config_s_call_is_judged_too() -> None:
     assert call("conv", *args).status == 0
     wrong = call("gradcheck", "conv", *args, "--call", "dx=backward_input(dy, x, w)")
     assert wrong.status == 1
+
+
+CASES = """
+defaults: {layer: conv, tensors: {x: "normal:2x3x7x6", w: "normal:4x3x3x2"}}
+cases:
+  - {name: dx-and-dw, expect: {dx: {shape: [2, 3, 7, 6]}, dw: {shape: [4, 3, 3, 2]}}}
+  - {name: weights, gradcheck: {wrt: [w]}}
+  - {name: forward}
+"""
+
+
+def hand_in(*files: str) -> None:
+    """Save every tensor of the cases, and leave in the folders of `mine` those that are named."""
+    Path("c.yaml").write_text(CASES)
+    assert call("run", "c.yaml", "--save", "all", "--quiet").status == 0
+    for file in files:
+        Path("mine", file).parent.mkdir(parents=True, exist_ok=True)
+        Path("all", file).rename(Path("mine", file))
+
+
+def test_who_hands_in_nothing_does_not_pass() -> None:
+    hand_in("forward/x.npy", "weights/dw.npy", "dx-and-dw/dx.npy", "dx-and-dw/dw.npy")
+    ended = call("run", "c.yaml", "--expect", "mine")
+    assert ended.status == 2
+    assert ended.err.strip() == (
+        "error: --expect: mine/forward holds x, and nothing that conv computes: "
+        "none of y, dx, dw, db"
+    )
+    conv = ("conv", "--x", "normal:2x3x7x6", "--w", "normal:4x3x3x2")
+    assert "mine/forward holds x" in complaint(call(*conv, "--expect", "mine/forward"))
+
+
+def test_what_was_not_handed_in_is_said() -> None:
+    hand_in("forward/y.npy", "weights/y.npy", "dx-and-dw/dx.npy")
+    ended = call("run", "c.yaml", "--expect", "mine")
+    said = "note: not handed in, so not judged: dw of dx-and-dw, dw of weights (--expect mine)\n"
+    assert (ended.status, ended.err) == (0, said)
+    assert call("run", "c.yaml", "--expect", "mine", "--quiet").err == ""
+    args = ("conv", "--config", "c.yaml::dx-and-dw", "--expect", "mine/dx-and-dw")
+    said = "note: not handed in, so not judged: dw (--expect mine/dx-and-dw)\n"
+    assert (call(*args).status, call(*args).err) == (0, said)
+    given = ("--x", "normal:2x3x7x6", "--w", "normal:4x3x3x2", "--backward")
+    assert "judged: y, dw (" in call("conv", *given, "--expect", "mine/dx-and-dw").err
