@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
         raise UsageError(
             f"results.json is of one submission, but these are {len(submissions)}", "--gradescope"
         )
-    prepared, status = _prepare(entries, options)
+    prepared, status = _prepare(entries, options, quiet=bool(values["quiet"]))
     if not prepared:
         raise UsageError("no case here says how people's functions are called (call)", "--against")
     rows = []
@@ -114,21 +114,56 @@ def _number(text: str | None, flag: str, default: float, *, whole: bool = False)
     return value
 
 
-def _prepare(entries: Iterable[Entry], options: RunOptions) -> tuple[list[Prepared], int]:
-    """Return the cases that call something, ready, and the status that bad ones ask for."""
+def _prepare(
+    entries: Iterable[Entry], options: RunOptions, *, quiet: bool
+) -> tuple[list[Prepared], int]:
+    """Return the cases that call something, ready, and the status that bad ones ask for.
+
+    What is left out is said, unless `quiet`: cases without a call, and checks of our own results.
+    """
     from cnncli.cli.status import BAD_INPUT, PASSED
     from cnncli.runs.submissions import prepare_case
 
     prepared, status = [], PASSED
+    uncalled = []
+    ours: dict[str, list[str]] = {"expect": [], "gradcheck": []}
     for entry in entries:
         try:
             if entry.error is None and "call" not in entry.entries:
-                continue  # a case of a folder that is not about functions
-            prepared.append(prepare_case(entry.build(), options))
+                uncalled.append(entry.name)  # a case of a folder that is not about functions
+                continue
+            case = entry.build()
+            prepared.append(prepare_case(case, options))
+            if case.expect:
+                ours["expect"].append(case.name)
+            if case.gradcheck is not None:
+                ours["gradcheck"].append(case.name)
         except CnncliError as error:
             print(f"error: {error}", file=sys.stderr)
             status = BAD_INPUT
+    if not quiet:
+        _tell_left_out(uncalled, ours)
     return prepared, status
+
+
+def _tell_left_out(uncalled: Sequence[str], ours: Mapping[str, Sequence[str]]) -> None:
+    from cnncli.report.batch import names_text
+
+    def cases(names: Sequence[str]) -> str:
+        return f"{len(names)} case{'s' if len(names) != 1 else ''}"
+
+    notes = []
+    if uncalled:
+        say, are = ("says", "is") if len(uncalled) == 1 else ("say", "are")
+        notes.append(f"{cases(uncalled)} {say} no call and {are} left out: {names_text(uncalled)}")
+    for key, names in ours.items():
+        if names:
+            notes.append(
+                f"{key} of {cases(names)} judges our own results and is left out, "
+                f"since people's functions are judged here: {names_text(names)}"
+            )
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _judge(

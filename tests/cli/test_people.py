@@ -111,3 +111,29 @@ def test_what_was_not_handed_in_is_said() -> None:
     assert (call(*args).status, call(*args).err) == (0, said)
     given = ("--x", "normal:2x3x7x6", "--w", "normal:4x3x3x2", "--backward")
     assert "judged: y, dw (" in call("conv", *given, "--expect", "mine/dx-and-dw").err
+
+
+MIXED = """
+defaults: {layer: conv, tensors: {x: "normal:2x3x7x6", w: "normal:4x3x3x2"}}
+cases:
+  - {name: a, call: {y: "convolution2D(x, w, stride, padding)"}, expect: {y: {sum: 12345}}}
+  - {name: b, gradcheck: true, expect: {y: {sum: 12345}}}
+  - {name: c}
+  - {name: d, call: {y: "convolution2D(x, w, stride, padding)"}, gradcheck: true}
+  - {name: e, call: {y: "convolution2D(x, w, stride, padding)"}, gradcheck: true}
+"""
+
+
+def test_what_run_leaves_out_of_people_s_cases_is_said() -> None:
+    Path("c.yaml").write_text(MIXED)
+    ended = call("run", "c.yaml", "--against", "a.py", "--json")
+    why = "judges our own results and is left out, since people's functions are judged here"
+    assert ended.status == 0
+    assert ended.err.splitlines() == [
+        "note: 2 cases say no call and are left out: b, c",
+        f"note: expect of 1 case {why}: a",
+        f"note: gradcheck of 2 cases {why}: d, e",
+    ]
+    assert [one["name"] for one in ended.results] == ["a", "d", "e"]
+    quiet = call("run", "c.yaml", "--against", "a.py", "--match", "a", "--quiet")
+    assert (quiet.status, quiet.err) == (0, "")
