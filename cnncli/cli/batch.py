@@ -68,24 +68,27 @@ class Selection:
         """Read the files; raise UsageError where no case's name holds `match`."""
         self._configs = [Entries(path) for path in find_configs(paths)]
         self._match = match
-        total = sum(1 for _ in self._whole())
-        if match is not None and not any(match in entry.name for entry in self._whole()):
+        total = sum(1 for _ in self.whole())
+        if match is not None and not any(match in entry.name for entry in self.whole()):
             names = [e.name for e in islice((e for c in self._configs for e in c), 11)]
             text = names_text(names) if len(names) <= 10 else f"{', '.join(names[:10])}, …"
             raise UsageError(f"no case's name holds {match!r}; there are {text}", "--match")
-        self._first, self._end = shard.bounds(total)
+        first, end = shard.bounds(total)
+        self.part = slice(first, end)
+        """Where this shard stands among the cases of all."""
         self.is_shard = shard.count > 1
 
-    def _whole(self) -> Iterator[Entry]:
+    def whole(self) -> Iterator[Entry]:
+        """Yield the cases of all shards together."""
         for entry in (entry for config in self._configs for entry in config):
             if self._match is None or self._match in entry.name or entry.error is not None:
                 yield entry
 
     def __iter__(self) -> Iterator[Entry]:
-        return islice(self._whole(), self._first, self._end)
+        return islice(self.whole(), self.part.start, self.part.stop)
 
     def __len__(self) -> int:
-        return self._end - self._first
+        return self.part.stop - self.part.start
 
 
 def select(values: dict[str, Any]) -> Selection:
@@ -190,10 +193,13 @@ def take_cases(values: dict[str, Any]) -> tuple[list[Entry], RunOptions]:
     judge_against(values["against"] or ())
     selection = select(values)
     judge_settings(settings, selection)
-    entries = [
-        entry if entry.error is not None else entry.with_settings(settings) for entry in selection
+    whole = [
+        entry if entry.error is not None else entry.with_settings(settings)
+        for entry in selection.whole()
     ]
-    return entries, take_run_options(values, quiet=True)
+    if not any(entry.error is not None or "call" in entry.entries for entry in whole):
+        raise UsageError("no case here says how people's functions are called (call)", "--against")
+    return whole[selection.part], take_run_options(values, quiet=True)
 
 
 def _whole(text: str | None, flag: str, default: int) -> int:

@@ -59,7 +59,10 @@ def takes_submissions(values: dict[str, Any]) -> bool:
 
 
 def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[str, Any]) -> int:
-    """Judge every submission, write what was asked for, and return the exit status."""
+    """Judge every submission, write what was asked for, and return the exit status.
+
+    No entry at all is an empty shard, which is well.
+    """
     from cnncli.cli.status import BAD_INPUT, FAILED, PASSED
     from cnncli.implementations.usercode.find import find_submissions
     from cnncli.runs.grades import row_of
@@ -79,7 +82,11 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
         )
     prepared, status = _prepare(entries, options, quiet=bool(values["quiet"]))
     if not prepared:
-        raise UsageError("no case here says how people's functions are called (call)", "--against")
+        if status == PASSED:
+            kept = _kept(values["results"], bool(values["resume"]))
+            with _results(values["results"], kept if values["resume"] else None):
+                _write_files([], values)
+        return status
     rows = []
     judged = _judge(submissions, prepared, options, jobs, values)
     for number, records in enumerate(judged, 1):
@@ -251,6 +258,6 @@ def _write_files(rows: Sequence[Any], values: dict[str, Any]) -> None:
         "gradescope": lambda: gradescope_text(rows[0]),
     }
     for name, text in texts.items():
-        if values[name]:
+        if values[name] and (rows or name != "gradescope"):
             with whole_file(Path(values[name]), f"--{name}") as stream:
                 stream.write(text().encode("utf-8", "replace"))

@@ -73,6 +73,12 @@ def prepare(case: Case, plan: Plan, arrays: Tensors) -> Prepared:
             '--call "y=conv(x, w, stride)"',
             case.where,
         )
+    if case.settings.layout != "nchw":
+        raise ConfigError(
+            "people's functions are called with N, C, H, W, and the layout is "
+            f"{case.settings.layout}: save the arrays as N, C, H, W, and leave the layout out",
+            case.where,
+        )
     calls = [
         {
             "function": call.function,

@@ -137,3 +137,36 @@ def test_what_run_leaves_out_of_people_s_cases_is_said() -> None:
     assert [one["name"] for one in ended.results] == ["a", "d", "e"]
     quiet = call("run", "c.yaml", "--against", "a.py", "--match", "a", "--quiet")
     assert (quiet.status, quiet.err) == (0, "")
+
+
+def test_functions_are_not_called_where_the_layout_is_another() -> None:
+    nhwc = ("conv", "--x", "normal:2x7x6x3", "--w", "normal:3x2x3x4", "--layout", "nhwc")
+    message = complaint(call(*nhwc, "--against", "a.py", "--call", FORWARD))
+    assert "called with N, C, H, W, and the layout is nhwc" in message
+    Path("c.yaml").write_text(
+        "{layer: conv, layout: nhwc, tensors: {x: 'normal:2x7x6x3', w: 'normal:3x2x3x4'}, "
+        f"call: {{y: '{FORWARD[2:]}'}}}}"
+    )
+    message = complaint(call("run", "c.yaml", "--against", "a.py"))
+    assert message.startswith("c.yaml:1:1: people's functions")
+
+
+def test_a_config_s_own_error_is_the_only_one() -> None:
+    Path("c.yaml").write_text("{layer: conv, call: {y: 'f(x)'}, tensors: {x: 'norml:2x3x7x6'}}")
+    assert "norml" in complaint(call("run", "c.yaml", "--against", "a.py"))
+    Path("c.yaml").write_text("{layer: conv, tensors: [")
+    assert "c.yaml:2:" in complaint(call("run", "c.yaml", "--against", "a.py"))
+
+
+def test_an_empty_shard_is_well() -> None:
+    Path("c.yaml").write_text(MIXED)
+    args = ("run", "c.yaml", "--against", "a.py", "--match", "a")
+    files = ("--csv", "s.csv", "--junit", "s.xml", "--results", "s.jsonl")
+    empty = call(*args, "--shard", "1/2", *files)
+    assert (empty.status, empty.out, empty.err) == (0, "", "")
+    assert Path("s.jsonl").read_text() == ""
+    assert Path("s.csv").read_text().startswith("submission,points")
+    assert call(*args, "--shard", "2/2", "--quiet").status == 0
+    for parts in ((), ("--shard", "1/2")):
+        without = call("run", "c.yaml", "--against", "a.py", "--match", "c", *parts, "--quiet")
+        assert "no case here says" in complaint(without)
