@@ -66,6 +66,7 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
     from cnncli.cli.status import BAD_INPUT, FAILED, PASSED
     from cnncli.implementations.usercode.find import find_submissions
     from cnncli.runs.grades import row_of
+    from cnncli.runs.submissions import judge_limits
 
     if values["json"] and values["quiet"]:
         raise UsageError("--json prints, --quiet forbids it")
@@ -80,6 +81,7 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
         raise UsageError(
             f"results.json is of one submission, but these are {len(submissions)}", "--gradescope"
         )
+    judge_limits(options)
     prepared, status = _prepare(entries, options, quiet=bool(values["quiet"]))
     if not prepared:
         if status == PASSED:

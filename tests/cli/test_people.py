@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,17 @@ def test_an_empty_shard_is_well() -> None:
     for parts in ((), ("--shard", "1/2")):
         without = call("run", "c.yaml", "--against", "a.py", "--match", "c", *parts, "--quiet")
         assert "no case here says" in complaint(without)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux")
+def test_memory_in_which_python_cannot_start_is_an_error_that_names_the_least() -> None:
+    Path("c.yaml").write_text(MIXED)
+    args = ("run", "c.yaml", "--against", "a.py", "--match", "a", "--max-memory")
+    message = complaint(call(*args, "1M"))
+    assert message.startswith("--max-memory: people's files need at least ")
+    assert message.endswith("which Python and NumPy take by themselves, but it allows 1.0 MiB")
+    least = message.split("at least ")[1].split(",")[0]
+    assert call(*args, least).status == 0
+    alone = (*CONV, "--against", "a.py", "--call", FORWARD, "--max-memory")
+    assert f"need at least {least}, " in complaint(call(*alone, "32M"))
+    assert call(*alone, least).status == 0
