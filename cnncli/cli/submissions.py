@@ -63,7 +63,7 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
 
     No entry at all is an empty shard, which is well.
     """
-    from cnncli.cli.status import BAD_INPUT, FAILED, PASSED
+    from cnncli.cli.status import BAD_INPUT, FAILED, INTERRUPTED, PASSED
     from cnncli.implementations.usercode.find import find_submissions
     from cnncli.runs.grades import row_of
     from cnncli.runs.submissions import judge_limits
@@ -91,21 +91,31 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
         return status
     rows = []
     judged = _judge(submissions, prepared, options, jobs, values)
-    for number, records in enumerate(judged, 1):
-        rows.append(row_of(records))
-        if values["json"]:
-            for one in records:
-                print(json.dumps(one, allow_nan=False), flush=True)
-        elif not values["quiet"] and sys.stderr.isatty():
-            print(f"\r{number}/{len(submissions)} submissions", end="", file=sys.stderr)
+    is_interrupted = False
+    try:
+        for number, records in enumerate(judged, 1):
+            rows.append(row_of(records))
+            if values["json"]:
+                for one in records:
+                    print(json.dumps(one, allow_nan=False), flush=True)
+            elif not values["quiet"] and sys.stderr.isatty():
+                print(f"\r{number}/{len(submissions)} submissions", end="", file=sys.stderr)
+    except KeyboardInterrupt:
+        is_interrupted = True  # those that are judged are written all the same
     if sys.stderr.isatty() and not values["json"] and not values["quiet"]:
         print(file=sys.stderr)
     _write_files(rows, values)
-    if not values["json"] and not values["quiet"]:
+    if rows and not values["json"] and not values["quiet"]:
         from cnncli.report.console import make_console
         from cnncli.report.grades import show_grades
 
         show_grades(make_console(), rows)
+    if is_interrupted:
+        print(
+            f"error: interrupted; {len(rows)} of {len(submissions)} submissions were judged",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     failed = any(one["status"] != "passed" for row in rows for one in row.records)
     return max(status, BAD_INPUT if status else PASSED, FAILED if failed else PASSED)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -185,3 +188,27 @@ def test_memory_in_which_python_cannot_start_is_an_error_that_names_the_least() 
     alone = (*CONV, "--against", "a.py", "--call", FORWARD, "--max-memory")
     assert f"need at least {least}, " in complaint(call(*alone, "32M"))
     assert call(*alone, least).status == 0
+
+
+def test_ctrl_c_keeps_who_is_judged() -> None:
+    Path("c.yaml").write_text(MIXED)
+    Path("s").mkdir()
+    for name, text in (("a", FUNCTIONS), ("b", f"{FUNCTIONS}\nwhile True:\n    pass\n")):
+        Path(f"s/{name}.py").write_text(text)
+    command = [sys.executable, "-m", "cnncli", "run", "c.yaml", "--match", "a", "--against", "s"]
+    running = subprocess.Popen(
+        [*command, "--csv", "s.csv", "--results", "s.jsonl", "--run-all", "--timeout", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (Path("s.jsonl").exists() and Path("s.jsonl").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == "error: interrupted; 1 of 2 submissions were judged"
+    _, row = Path("s.csv").read_text().splitlines()
+    assert row.startswith("s/a.py,1.0,1.0,1.0,right")
