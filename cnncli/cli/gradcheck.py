@@ -9,7 +9,7 @@ import typer
 
 from cnncli.cli.flags import GroupedCommand, GroupedGroup, with_flags
 from cnncli.cli.layerflags import gradcheck_flags
-from cnncli.layers.base import Layer
+from cnncli.layers.base import Layer, Plan
 from cnncli.layers.table import LAYERS
 
 if TYPE_CHECKING:
@@ -77,9 +77,12 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     check = Node(placed(given), "the command line")
     entry, tolerance = layer_entry(layer, values, quiet=output.quiet, gradcheck=check)
     entries, covers = [entry], None
+    by_flag: set[str] = set()
     if entry.file is None and "tensors" not in entry.entries:
         if output.out is not None:
             raise UsageError("writes one y, but the probes are several cases", "--out")
+        written = entry.entries.get("params")
+        by_flag = set() if written is None else set(written.mapping("params"))
         entries = probe_entries(layer, entry.entries)
         covers = {f"{layer.name}-{probe.name}": probe.covers for probe in PROBES[layer.name]}
     entries = [one for entry in entries for one in per_convention(entry)]
@@ -94,7 +97,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         made: list[tuple[Entry, Case]] = [(entry, build(entry, tolerance)) for entry in entries]
         skipped: dict[str, Result] = {}
     else:
-        made, skipped = _possible(entries, tolerance, options)
+        made, skipped = _possible(entries, tolerance, options, by_flag)
         for name, result in skipped.items():
             if not output.quiet:
                 print(f"note: {name} is skipped: {result.error}", file=sys.stderr)
@@ -131,11 +134,29 @@ def _judge_calls(case: Case) -> None:
         )
 
 
+def _judge_told(case: Case, plan: Plan, by_flag: set[str]) -> None:
+    """Raise GeometryError where people's functions are not told what a probe is about."""
+    from cnncli.errors import GeometryError
+    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
+
+    if not case.call or not any(is_submission(asked.text) for asked in case.against):
+        return
+    values = unpassed_parameters(case, plan, words=True)
+    judged = {target.name for call in case.call for target in call.judged}
+    told = {name: value for name, value in values.items() if name not in by_flag}
+    text = unpassed_text(told, unpassed_inputs(case, plan, judged))
+    if text:
+        raise GeometryError(text, case.where)
+
+
 def _possible(
-    entries: Sequence[Entry], tolerance: Tolerance, options: RunOptions
+    entries: Sequence[Entry], tolerance: Tolerance, options: RunOptions, by_flag: set[str]
 ) -> tuple[list[tuple[Entry, Case]], dict[str, Result]]:
     """Return the probes that the given parameters allow, and by name why the others are skipped.
 
+    Of people's functions also those are skipped that a call does not tell a function of; what was
+    given `by_flag` is known to whoever wrote the call.
     Raises the first probe's CnncliError where none is left.
     """
     from cnncli.cli.call import build, command_line
@@ -147,7 +168,8 @@ def _possible(
     for entry in entries:
         try:
             case = build(entry, tolerance)
-            plan_case(case, options)
+            plan = plan_case(case, options).plan
+            _judge_told(case, plan, by_flag)
         except (ConfigError, GeometryError) as error:
             errors.append(error)
             skipped[entry.name] = Result(

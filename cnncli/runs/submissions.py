@@ -16,7 +16,7 @@ from cnncli.cases.calls import functions_of, resolve_form
 from cnncli.cases.case import Case
 from cnncli.cases.layout import to_inside
 from cnncli.checks.check import Check
-from cnncli.checks.usercode import Right, judge_outcome
+from cnncli.checks.usercode import SHAPE, VALUES, Right, judge_outcome
 from cnncli.errors import CnncliError, ConfigError, GeometryError, UsageError
 from cnncli.implementations.usercode.find import Submission, find_submissions
 from cnncli.implementations.usercode.isolate import Limits, Ran, Work, run_submission
@@ -26,6 +26,7 @@ from cnncli.runs.memory import free_bytes, size_text
 from cnncli.runs.one import RunOptions, compute
 from cnncli.runs.result import Result, TensorResult
 from cnncli.runs.split import status_of
+from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
 
 ENOUGH, STEP = 1 << 30, 16 << 20
 """Memory in which Python and NumPy surely start, and what the least is found to."""
@@ -212,7 +213,22 @@ def run_prepared(
     checks = name_exchanged(
         submission, prepared, checks, ran.outcomes, limits_of(options), run_all=options.run_all
     )
-    return checks, ran
+    return [
+        [_with_unpassed(check, one) for check in found]
+        for one, found in zip(prepared, checks, strict=True)
+    ], ran
+
+
+def _with_unpassed(check: Check, prepared: Prepared) -> Check:
+    """Return a check that failed with what the function was never told, which may be why."""
+    if check.verdict != "fail" or check.reason not in (VALUES, SHAPE, "exception"):
+        return check
+    case, plan = prepared.case, prepared.plan
+    text = unpassed_text(
+        unpassed_parameters(case, plan, words=False), unpassed_inputs(case, plan, {check.tensor})
+    )
+    joined = "; ".join(part for part in (check.note, text) if part)
+    return replace(check, note=joined or None)
 
 
 def judge_alone(

@@ -212,3 +212,49 @@ def test_ctrl_c_keeps_who_is_judged() -> None:
     assert said.splitlines()[-1] == "error: interrupted; 1 of 2 submissions were judged"
     _, row = Path("s.csv").read_text().splitlines()
     assert row.startswith("s/a.py,1.0,1.0,1.0,right")
+
+
+def notes(*args: str) -> list[str | None]:
+    ended = call(*CONV, "--against", "a.py", "--json", *args)
+    return [check.get("note") for check in ended.result["checks"]]
+
+
+def test_what_a_call_does_not_pass_is_said_where_a_check_fails() -> None:
+    wrong = ("--padding", "1:0,2:1", "--call", "y=convolution2D(x, w, stride, (0, 0))")
+    (note,) = notes("--dilation", "2", *wrong)
+    assert note is not None
+    assert "the call does not pass padding, which is 1:0,2:1; nor dilation, which is 2" in note
+    for args in (
+        ("--dilation", "2", "--call", "y=convolution2D(x, w, stride, dilation)"),
+        ("--padding", "2", "--call", "y=convolution2D(x, w, stride, (2, 3))"),  # told by a literal
+        ("--stride", "1", "--call", "dx=backward_input(dy, x, w)"),
+    ):
+        (note,) = notes(*args)
+        assert "does not pass" not in str(note)
+    (note,) = notes("--b", "normal", "--call", FORWARD)
+    assert str(note).endswith("the call does not pass b")
+    assert notes("--call", "y=convolution2D(x, w, (1, 1), (0, 0))") == [None]
+
+
+def test_probes_that_a_call_cannot_tell_of_are_skipped() -> None:
+    Path("a.py").write_text(
+        "def f(dy, x, w, stride):\n"
+        "    import numpy as np\n"
+        "    dx = np.zeros_like(x)\n"
+        "    for i, j in np.ndindex(dy.shape[2:]):\n"
+        "        rows = slice(stride[0] * i, stride[0] * i + w.shape[2])\n"
+        "        columns = slice(stride[1] * j, stride[1] * j + w.shape[3])\n"
+        "        dx[:, :, rows, columns] += np.tensordot(dy[:, :, i, j], w, 1)\n"
+        "    return dx\n"
+    )
+    args = ("gradcheck", "conv", "--against", "a.py", "--call", "dx=f(dy, x, w, stride)")
+    ended = call(*args)
+    assert ended.status == 0
+    assert ended.out.splitlines()[-1] == "10 cases: 3 passed, 7 skipped; 21 checks"
+    assert "conv-padded: the call does not pass padding, which is 0:2,2:1\n" in ended.err
+    assert "conv-transposed: the call does not pass" in ended.err
+    by_flag = call(*args, "--padding", "1:1,0:0")  # whoever gives it knows that the call has none
+    assert by_flag.status == 1
+    assert "conv-plain" not in by_flag.err
+    nothing = complaint(call("gradcheck", "conv", "--against", "a.py", "--call", "dx, y=f(dy)"))
+    assert nothing == "built-in probe conv-plain: the call does not pass b"
