@@ -136,6 +136,7 @@ def _judge_calls(case: Case) -> None:
 
 def _judge_told(case: Case, plan: Plan, by_flag: set[str]) -> None:
     """Raise GeometryError where people's functions are not told what a probe is about."""
+    from cnncli.cases.calls import resolve_form
     from cnncli.errors import GeometryError
     from cnncli.implementations.usercode.find import is_submission
     from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
@@ -148,6 +149,9 @@ def _judge_told(case: Case, plan: Plan, by_flag: set[str]) -> None:
     text = unpassed_text(told, unpassed_inputs(case, plan, judged))
     if text:
         raise GeometryError(text, case.where)
+    for call in case.call:
+        for form in (*call.arguments, *(form for _, form in call.keywords)):
+            resolve_form(form, plan, case.where)  # such as one number for axes that differ
 
 
 def _possible(

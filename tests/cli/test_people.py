@@ -258,3 +258,14 @@ def test_probes_that_a_call_cannot_tell_of_are_skipped() -> None:
     assert "conv-plain" not in by_flag.err
     nothing = complaint(call("gradcheck", "conv", "--against", "a.py", "--call", "dx, y=f(dy)"))
     assert nothing == "built-in probe conv-plain: the call does not pass b"
+
+
+def test_probes_whose_axes_differ_are_skipped_where_a_call_wants_one_number() -> None:
+    Path("a.py").write_text("def f(dy, x, k, s):\n    return x\n")
+    args = ("gradcheck", "pool", "--against", "a.py", "--call", "dx=f(dy, x, k, s)")
+    nothing = complaint(call(*args))
+    assert nothing.startswith("built-in probe pool-max: call wants kernel as one number, but the")
+    some = call("gradcheck", "conv", "--against", "a.py", "--call", "dx=f(dy, x, w, s)")
+    assert "conv-strided is skipped: built-in probe conv-strided: call wants stride" in some.err
+    assert some.status == 1  # of the probes that it can be called on
+    assert call(*args, "--kernel", "2", "--stride", "2", "--padding", "0").status == 1
