@@ -73,6 +73,13 @@ def expectations_from(texts: list[str], layer: Layer) -> dict[str, Node]:
             raise UsageError(f"{layer.name} has no tensor {name!r}; it has {known}", "--expect")
         elif Path(text).is_dir():
             pairs = _named_arrays(text, layer, "--expect")
+            results = (*layer.outputs, *layer.gradient_names)
+            if set(results).isdisjoint(pairs):
+                raise UsageError(
+                    f"{text} holds {', '.join(pairs)}, and nothing that {layer.name} computes: "
+                    f"none of {', '.join(results)}",
+                    "--expect",
+                )
         else:
             pairs = {"y": Node(text, "--expect")}
         for tensor, node in pairs.items():

@@ -57,6 +57,8 @@ class Output:
         )
         if output.json and output.quiet:
             raise UsageError("--json prints, --quiet forbids it")
+        if values["values"] and not output.json and output.results is None:
+            raise UsageError("puts elements into JSON: give --json or --results FILE", "--values")
         return output
 
 
@@ -67,24 +69,27 @@ class Selection:
         """Read the files; raise UsageError where no case's name holds `match`."""
         self._configs = [Entries(path) for path in find_configs(paths)]
         self._match = match
-        total = sum(1 for _ in self._whole())
-        if match is not None and not any(match in entry.name for entry in self._whole()):
+        total = sum(1 for _ in self.whole())
+        if match is not None and not any(match in entry.name for entry in self.whole()):
             names = [e.name for e in islice((e for c in self._configs for e in c), 11)]
             text = names_text(names) if len(names) <= 10 else f"{', '.join(names[:10])}, …"
             raise UsageError(f"no case's name holds {match!r}; there are {text}", "--match")
-        self._first, self._end = shard.bounds(total)
+        first, end = shard.bounds(total)
+        self.part = slice(first, end)
+        """Where this shard stands among the cases of all."""
         self.is_shard = shard.count > 1
 
-    def _whole(self) -> Iterator[Entry]:
+    def whole(self) -> Iterator[Entry]:
+        """Yield the cases of all shards together."""
         for entry in (entry for config in self._configs for entry in config):
             if self._match is None or self._match in entry.name or entry.error is not None:
                 yield entry
 
     def __iter__(self) -> Iterator[Entry]:
-        return islice(self._whole(), self._first, self._end)
+        return islice(self.whole(), self.part.start, self.part.stop)
 
     def __len__(self) -> int:
-        return self._end - self._first
+        return self.part.stop - self.part.start
 
 
 def select(values: dict[str, Any]) -> Selection:
@@ -101,17 +106,19 @@ def take_batch(values: dict[str, Any]) -> Batch:
     for name in RESULT_FLAGS:
         if values[name] is True:
             words.append(f"--{name}")
+        elif values[name] is False:
+            words.append(f"--no-{name}")
         elif isinstance(values[name], list):
             for text in values[name]:
                 words += [f"--{name}", text]
-        elif values[name] not in (None, False):
+        elif values[name] is not None:
             words += [f"--{name.replace('_', '-')}", values[name]]
     judge_against(values["against"] or (), here=values["scheduler"] is None)
     job = Job(
         options=take_run_options(values, quiet=True),
         settings=tuple(read_settings(values["set"] or ())),
         expect=values["expect"],
-        gradcheck=bool(values["gradcheck"]),
+        gradcheck=values["gradcheck"],
         against=tuple(values["against"] or ()),
         save=values["save"],
         values=bool(values["values"]),
@@ -187,10 +194,13 @@ def take_cases(values: dict[str, Any]) -> tuple[list[Entry], RunOptions]:
     judge_against(values["against"] or ())
     selection = select(values)
     judge_settings(settings, selection)
-    entries = [
-        entry if entry.error is not None else entry.with_settings(settings) for entry in selection
+    whole = [
+        entry if entry.error is not None else entry.with_settings(settings)
+        for entry in selection.whole()
     ]
-    return entries, take_run_options(values, quiet=True)
+    if not any(entry.error is not None or "call" in entry.entries for entry in whole):
+        raise UsageError("no case here says how people's functions are called (call)", "--against")
+    return whole[selection.part], take_run_options(values, quiet=True)
 
 
 def _whole(text: str | None, flag: str, default: int) -> int:
@@ -253,6 +263,8 @@ def run_batch(selection: Selection, batch: Batch, output: Output) -> int:
     _make_safe()
     if batch.job.save is not None:
         _refuse_shared_folders(selection)
+    if batch.job.expect is not None and not output.quiet:
+        _tell_not_handed_in(selection, batch.job)
     # Read when NumPy loads its BLAS, which is not yet; workers have it from the start.
     os.environ.update(ONE_THREAD)
     with results_file(output.results, resume=output.resume) as file:
@@ -262,6 +274,14 @@ def run_batch(selection: Selection, batch: Batch, output: Output) -> int:
         if len(selection) == 1 and not kept and _is_simple(batch):
             return _run_alone(selection, batch, output, file)
         return _run_all(selection, batch, output, file)
+
+
+def _tell_not_handed_in(selection: Selection, job: Job) -> None:
+    """Say what the folder of `--expect` lacks: what is not there is not judged."""
+    lacking = [(entry.name, job.not_handed_in(entry)) for entry in selection]
+    texts = [f"{', '.join(names)} of {case}" for case, names in lacking if names]
+    if texts:
+        _say(f"note: not handed in, so not judged: {names_text(texts)} (--expect {job.expect})")
 
 
 def _is_simple(batch: Batch) -> bool:

@@ -15,7 +15,7 @@ from cnncli.cases.config import Entry, read_one
 from cnncli.cases.flags import expectations_from, flag_name, layer_entries, placed, tensors_from
 from cnncli.cases.node import Node
 from cnncli.cli.threads import use_threads
-from cnncli.errors import ConfigError, UsageError
+from cnncli.errors import CnncliError, ConfigError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.runs.memory import parse_size
 from cnncli.runs.one import RunOptions
@@ -70,8 +70,24 @@ def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptio
         max_memory=None if size is None else parse_size(size),
         progress=None if quiet else ProgressBar(),
         explain=tuple(values.pop("explain", None) or ()),
-        run_all=bool(values.pop("run_all", None)),
+        run_all=bool(values.get("run_all")),
     )
+
+
+def refuse_unseen(output: Output, pictures: Pictures, explain: Sequence[str] = ()) -> None:
+    """Raise UsageError for a flag that asks to see what no other flag lets be shown."""
+    if pictures.report is not None or not (output.silent or output.json):
+        return
+    hiding = "--json" if output.json else "--quiet" if output.quiet else "--out -"
+    asked = {
+        "--plane": bool(pictures.plane),
+        "--show": bool(pictures.show),
+        "--values": bool(output.values) and not output.json,
+        "--explain": bool(explain) and not output.json and output.save is None,
+    }
+    for flag, is_asked in asked.items():
+        if is_asked:
+            raise UsageError(f"has no use with {hiding}, which shows none of it", flag)
 
 
 def imply_backward(layer: Layer, values: dict[str, Any], options: RunOptions) -> None:
@@ -83,16 +99,19 @@ def imply_backward(layer: Layer, values: dict[str, Any], options: RunOptions) ->
             values["backward"] = True
 
 
-def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Entry, Tolerance]:
+def layer_entry(
+    layer: Layer, values: dict[str, Any], *, quiet: bool = False, **more: Node
+) -> tuple[Entry, Tolerance]:
     """Return a command's case, flags over config, and the tolerance that flags give.
 
-    `more` are further entries of the case, such as gradcheck's. Raises CnncliError.
+    `more` are further entries of the case, such as gradcheck's. What a folder of expected tensors
+    lacks is said, unless `quiet`. Raises CnncliError.
     """
     config, tensors = values.pop("config"), values.pop("tensors")
     expect = values.pop("expect") or []
     keys = ("rtol", "atol", "equal_nan", "tolerance")
     tolerance = parse_tolerance(placed({key: values.pop(key, None) for key in keys}))
-    calls = values.pop("call", None)
+    calls, run_all = values.pop("call", None), values.pop("run_all", None)
     entries = layer_entries(layer, values)
     if calls:
         entries["call"] = _calls(calls)
@@ -105,9 +124,8 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     entries |= more
     if config is None:
         base = Entry(name=layer.name, file=None, where="the command line", entries={})
-        entry = base.with_flags({"layer": Node(layer.name, "the command line"), **entries})
-        return _judging(entry, tolerance), tolerance
-    base = read_one(config)
+    else:
+        base = read_one(config)
     if base.error is not None:
         raise base.error
     written = base.entries.get("layer")
@@ -119,8 +137,30 @@ def layer_entry(layer: Layer, values: dict[str, Any], **more: Node) -> tuple[Ent
     if "gradcheck" in entries and options is not None and isinstance(options.value, dict):
         given = entries["gradcheck"].mapping("gradcheck")
         entries["gradcheck"] = Node(options.value | given, options.where)
-    entry = base.with_flags({"layer": Node(layer.name, base.where), **entries})
-    return _judging(entry, tolerance), tolerance
+    flags = {"layer": Node(layer.name, base.where), **entries}
+    entry = _judging(base.with_flags(flags), tolerance, calls, run_all)
+    if not quiet:
+        _tell_not_handed_in(base, flags, expect)
+    return entry, tolerance
+
+
+def _tell_not_handed_in(base: Entry, flags: Mapping[str, Node], expect: Sequence[str]) -> None:
+    """Say what a folder of expected tensors lacks: what is not there is not judged."""
+    from cnncli.cases.handedin import not_handed_in
+
+    folders = [text for text in expect if Path(text).is_dir()]
+    if not folders:
+        return
+    kept = {key: node for key, node in flags.items() if key not in ("expect", "convention")}
+    try:
+        case = base.with_flags(kept).build()
+    except CnncliError:
+        return  # told when the case itself is built
+    for folder in folders:
+        names = not_handed_in(case, folder)
+        if names:
+            print(f"note: not handed in, so not judged: {', '.join(names)} (--expect {folder})",
+                  file=sys.stderr)  # fmt: skip
 
 
 def _calls(texts: Sequence[str]) -> Node:
@@ -134,14 +174,34 @@ def _calls(texts: Sequence[str]) -> Node:
     return Node(calls, "--call", "--call")
 
 
-def _judging(entry: Entry, tolerance: Tolerance) -> Entry:
-    """Return the entry; raise UsageError where a tolerance is given and nothing is judged."""
+def _judging(
+    entry: Entry, tolerance: Tolerance, calls: Sequence[str] | None, run_all: bool | None
+) -> Entry:
+    """Return the entry; raise UsageError for a flag on how it is judged that has nothing to judge.
+
+    That is a tolerance where nothing is judged, and what is of people's files where none is named.
+    """
     if tolerance != Tolerance() and entry.entries.keys().isdisjoint(
         ("expect", "gradcheck", "against")
     ):
         given = [f.name for f in fields(tolerance) if getattr(tolerance, f.name) is not None]
-        raise UsageError("does not apply where nothing is expected", flag_name(given[0]))
+        flag = flag_name("tolerance" if given[0] == "derived" else given[0])
+        raise UsageError("does not apply where nothing is expected", flag)
+    flags = {"--call": bool(calls), "--run-all": bool(run_all)}
+    for flag in (flag for flag, is_given in flags.items() if is_given):
+        if not _names_files(entry):
+            raise UsageError("goes with --against FILE.py or a folder, whose functions run", flag)
     return entry
+
+
+def _names_files(entry: Entry) -> bool:
+    """Tell whether people's files are among what a case is judged against."""
+    from cnncli.cases.against import parse_against
+    from cnncli.implementations.usercode.find import is_submission
+
+    if "against" not in entry.entries:
+        return False
+    return any(is_submission(asked.text) for asked in parse_against(entry.entries["against"]))
 
 
 def command_line() -> str:

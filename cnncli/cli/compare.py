@@ -80,7 +80,7 @@ def add_compare_command(app: typer.Typer, panel: str) -> None:
 def _compare(values: dict[str, Any]) -> None:
     from cnncli.cases.assertions import parse_tolerance
     from cnncli.cases.flags import placed
-    from cnncli.cli.call import Output, command_line, take_run_options
+    from cnncli.cli.call import Output, command_line, refuse_unseen, take_run_options
     from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import STATUSES
     from cnncli.errors import UsageError
@@ -90,6 +90,7 @@ def _compare(values: dict[str, Any]) -> None:
 
     pictures = take_pictures(values)
     output = Output.take(values)
+    refuse_unseen(output, pictures)
     judging = ("rtol", "atol", "equal_nan")
     if values["given"] and values["layer"] is None:
         raise UsageError("says what --layer is computed with, and no --layer is given", "--given")
@@ -99,6 +100,7 @@ def _compare(values: dict[str, Any]) -> None:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} judges A by B, and no B is given", flag)
     seed = values["seed"]
+    _refuse_without_draws(values)
     options = CompareOptions(
         tolerance=parse_tolerance(placed({name: values[name] for name in judging})),
         max_memory=take_run_options(values).max_memory,
@@ -131,6 +133,23 @@ def _compare(values: dict[str, Any]) -> None:
 
         view(make_console())
     raise typer.Exit(STATUSES[compared.status])
+
+
+def _refuse_without_draws(values: dict[str, Any]) -> None:
+    """Raise UsageError for a flag on made-up numbers where A and B are files."""
+    from cnncli.cases.node import Node
+    from cnncli.cases.sources import Random, parse_source
+    from cnncli.errors import UsageError
+
+    asked = [name for name in ("seed", "tensor") if values[name] is not None]
+    if values["layer"] is not None and "tensor" in asked:
+        asked.remove("tensor")
+    texts = [text for text in (values["a"], values["b"]) if text is not None]
+    if asked and not any(isinstance(parse_source(Node(t, "A"), "A", None), Random) for t in texts):
+        raise UsageError(
+            f"is for numbers that are made up (normal, uniform, ...), not {' and '.join(texts)}",
+            f"--{asked[0]}",
+        )
 
 
 def _seed(kind: Any, text: str) -> int:

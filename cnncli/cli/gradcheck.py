@@ -9,7 +9,7 @@ import typer
 
 from cnncli.cli.flags import GroupedCommand, GroupedGroup, with_flags
 from cnncli.cli.layerflags import gradcheck_flags
-from cnncli.layers.base import Layer
+from cnncli.layers.base import Layer, Plan
 from cnncli.layers.table import LAYERS
 
 if TYPE_CHECKING:
@@ -49,7 +49,15 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cases.flags import placed
     from cnncli.cases.node import Node
     from cnncli.cases.probes import PROBES, probe_entries
-    from cnncli.cli.call import Output, build, deliver, layer_entry, save_config, take_run_options
+    from cnncli.cli.call import (
+        Output,
+        build,
+        deliver,
+        layer_entry,
+        refuse_unseen,
+        save_config,
+        take_run_options,
+    )
     from cnncli.cli.conventions import per_convention
     from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import exit_status
@@ -60,17 +68,21 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     output = Output.take(values)
     options = take_run_options(values, quiet=output.quiet)
     pictures = take_pictures(values)
+    refuse_unseen(output, pictures, options.explain)
     config = values.pop("save_config")
     names = [declared.name for declared in parameters(GradcheckOptions)]
     given = {name: values.get(name) for name in names}
     for name in set(names) - {"rtol", "atol"}:
         del values[name]
     check = Node(placed(given), "the command line")
-    entry, tolerance = layer_entry(layer, values, gradcheck=check)
+    entry, tolerance = layer_entry(layer, values, quiet=output.quiet, gradcheck=check)
     entries, covers = [entry], None
+    by_flag: set[str] = set()
     if entry.file is None and "tensors" not in entry.entries:
         if output.out is not None:
             raise UsageError("writes one y, but the probes are several cases", "--out")
+        written = entry.entries.get("params")
+        by_flag = set() if written is None else set(written.mapping("params"))
         entries = probe_entries(layer, entry.entries)
         covers = {f"{layer.name}-{probe.name}": probe.covers for probe in PROBES[layer.name]}
     entries = [one for entry in entries for one in per_convention(entry)]
@@ -85,10 +97,12 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         made: list[tuple[Entry, Case]] = [(entry, build(entry, tolerance)) for entry in entries]
         skipped: dict[str, Result] = {}
     else:
-        made, skipped = _possible(entries, tolerance, options)
+        made, skipped = _possible(entries, tolerance, options, by_flag)
         for name, result in skipped.items():
             if not output.quiet:
                 print(f"note: {name} is skipped: {result.error}", file=sys.stderr)
+    for _, case in made:
+        _judge_calls(case)
     found = {entry.name: run_case(case, options) for entry, case in made}
     results = [(found | skipped)[entry.name] for entry in entries]
     save_config(config, made)
@@ -96,11 +110,57 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     raise typer.Exit(exit_status(results))
 
 
+def _judge_calls(case: Case) -> None:
+    """Raise UsageError where people's files are named and no call gives a gradient to be checked.
+
+    Our own gradients would pass, as if those of the files had.
+    """
+    from cnncli.errors import UsageError
+    from cnncli.implementations.usercode.find import is_submission
+
+    files = [asked for asked in case.against if is_submission(asked.text)]
+    if not files or not case.call or case.gradcheck is None:
+        return
+    wrt = case.gradcheck.wrt
+    there = [n for n in case.layer.gradient_names if n != "db" or "b" in case.sources]
+    wanted = [name for name in there if wrt is None or name[1:] in wrt] or ["dx"]
+    judged = [target.name for call in case.call for target in call.judged]
+    if set(judged).isdisjoint(wanted):
+        raise UsageError(
+            f"no gradient of {', '.join(asked.text for asked in files)} would be judged: the calls "
+            f"give {', '.join(judged)}, and one must give {' or '.join(wanted)} "
+            f'(--call "{wanted[0]}=...")',
+            files[0].where,
+        )
+
+
+def _judge_told(case: Case, plan: Plan, by_flag: set[str]) -> None:
+    """Raise GeometryError where people's functions are not told what a probe is about."""
+    from cnncli.cases.calls import resolve_form
+    from cnncli.errors import GeometryError
+    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
+
+    if not case.call or not any(is_submission(asked.text) for asked in case.against):
+        return
+    values = unpassed_parameters(case, plan, words=True)
+    judged = {target.name for call in case.call for target in call.judged}
+    told = {name: value for name, value in values.items() if name not in by_flag}
+    text = unpassed_text(told, unpassed_inputs(case, plan, judged))
+    if text:
+        raise GeometryError(text, case.where)
+    for call in case.call:
+        for form in (*call.arguments, *(form for _, form in call.keywords)):
+            resolve_form(form, plan, case.where)  # such as one number for axes that differ
+
+
 def _possible(
-    entries: Sequence[Entry], tolerance: Tolerance, options: RunOptions
+    entries: Sequence[Entry], tolerance: Tolerance, options: RunOptions, by_flag: set[str]
 ) -> tuple[list[tuple[Entry, Case]], dict[str, Result]]:
     """Return the probes that the given parameters allow, and by name why the others are skipped.
 
+    Of people's functions also those are skipped that a call does not tell a function of; what was
+    given `by_flag` is known to whoever wrote the call.
     Raises the first probe's CnncliError where none is left.
     """
     from cnncli.cli.call import build, command_line
@@ -112,7 +172,8 @@ def _possible(
     for entry in entries:
         try:
             case = build(entry, tolerance)
-            plan_case(case, options)
+            plan = plan_case(case, options).plan
+            _judge_told(case, plan, by_flag)
         except (ConfigError, GeometryError) as error:
             errors.append(error)
             skipped[entry.name] = Result(

@@ -29,6 +29,7 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
         deliver,
         imply_backward,
         layer_entry,
+        refuse_unseen,
         save_config,
         take_run_options,
     )
@@ -42,9 +43,10 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     output = Output.take(values)
     options = take_run_options(values, quiet=output.quiet)
     pictures = take_pictures(values)
+    refuse_unseen(output, pictures, options.explain)
     config = values.pop("save_config")
     imply_backward(layer, values, options)
-    entry, tolerance = layer_entry(layer, values)
+    entry, tolerance = layer_entry(layer, values, quiet=output.quiet)
     entries = per_convention(entry)
     cases = [build(one, tolerance) for one in entries]
     if library is not None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,10 +59,14 @@ def takes_submissions(values: dict[str, Any]) -> bool:
 
 
 def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[str, Any]) -> int:
-    """Judge every submission, write what was asked for, and return the exit status."""
-    from cnncli.cli.status import BAD_INPUT, FAILED, PASSED
+    """Judge every submission, write what was asked for, and return the exit status.
+
+    No entry at all is an empty shard, which is well.
+    """
+    from cnncli.cli.status import BAD_INPUT, FAILED, INTERRUPTED, PASSED
     from cnncli.implementations.usercode.find import find_submissions
     from cnncli.runs.grades import row_of
+    from cnncli.runs.submissions import judge_limits
 
     if values["json"] and values["quiet"]:
         raise UsageError("--json prints, --quiet forbids it")
@@ -77,26 +81,41 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
         raise UsageError(
             f"results.json is of one submission, but these are {len(submissions)}", "--gradescope"
         )
-    prepared, status = _prepare(entries, options)
+    judge_limits(options)
+    prepared, status = _prepare(entries, options, quiet=bool(values["quiet"]))
     if not prepared:
-        raise UsageError("no case here says how people's functions are called (call)", "--against")
+        if status == PASSED:
+            kept = _kept(values["results"], bool(values["resume"]))
+            with _results(values["results"], kept if values["resume"] else None):
+                _write_files([], values)
+        return status
     rows = []
     judged = _judge(submissions, prepared, options, jobs, values)
-    for number, records in enumerate(judged, 1):
-        rows.append(row_of(records))
-        if values["json"]:
-            for one in records:
-                print(json.dumps(one, allow_nan=False), flush=True)
-        elif not values["quiet"] and sys.stderr.isatty():
-            print(f"\r{number}/{len(submissions)} submissions", end="", file=sys.stderr)
+    is_interrupted = False
+    try:
+        for number, records in enumerate(judged, 1):
+            rows.append(row_of(records))
+            if values["json"]:
+                for one in records:
+                    print(json.dumps(one, allow_nan=False), flush=True)
+            elif not values["quiet"] and sys.stderr.isatty():
+                print(f"\r{number}/{len(submissions)} submissions", end="", file=sys.stderr)
+    except KeyboardInterrupt:
+        is_interrupted = True  # those that are judged are written all the same
     if sys.stderr.isatty() and not values["json"] and not values["quiet"]:
         print(file=sys.stderr)
     _write_files(rows, values)
-    if not values["json"] and not values["quiet"]:
+    if rows and not values["json"] and not values["quiet"]:
         from cnncli.report.console import make_console
         from cnncli.report.grades import show_grades
 
         show_grades(make_console(), rows)
+    if is_interrupted:
+        print(
+            f"error: interrupted; {len(rows)} of {len(submissions)} submissions were judged",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     failed = any(one["status"] != "passed" for row in rows for one in row.records)
     return max(status, BAD_INPUT if status else PASSED, FAILED if failed else PASSED)
 
@@ -114,21 +133,56 @@ def _number(text: str | None, flag: str, default: float, *, whole: bool = False)
     return value
 
 
-def _prepare(entries: Iterable[Entry], options: RunOptions) -> tuple[list[Prepared], int]:
-    """Return the cases that call something, ready, and the status that bad ones ask for."""
+def _prepare(
+    entries: Iterable[Entry], options: RunOptions, *, quiet: bool
+) -> tuple[list[Prepared], int]:
+    """Return the cases that call something, ready, and the status that bad ones ask for.
+
+    What is left out is said, unless `quiet`: cases without a call, and checks of our own results.
+    """
     from cnncli.cli.status import BAD_INPUT, PASSED
     from cnncli.runs.submissions import prepare_case
 
     prepared, status = [], PASSED
+    uncalled = []
+    ours: dict[str, list[str]] = {"expect": [], "gradcheck": []}
     for entry in entries:
         try:
             if entry.error is None and "call" not in entry.entries:
-                continue  # a case of a folder that is not about functions
-            prepared.append(prepare_case(entry.build(), options))
+                uncalled.append(entry.name)  # a case of a folder that is not about functions
+                continue
+            case = entry.build()
+            prepared.append(prepare_case(case, options))
+            if case.expect:
+                ours["expect"].append(case.name)
+            if case.gradcheck is not None:
+                ours["gradcheck"].append(case.name)
         except CnncliError as error:
             print(f"error: {error}", file=sys.stderr)
             status = BAD_INPUT
+    if not quiet:
+        _tell_left_out(uncalled, ours)
     return prepared, status
+
+
+def _tell_left_out(uncalled: Sequence[str], ours: Mapping[str, Sequence[str]]) -> None:
+    from cnncli.report.batch import names_text
+
+    def cases(names: Sequence[str]) -> str:
+        return f"{len(names)} case{'s' if len(names) != 1 else ''}"
+
+    notes = []
+    if uncalled:
+        say, are = ("says", "is") if len(uncalled) == 1 else ("say", "are")
+        notes.append(f"{cases(uncalled)} {say} no call and {are} left out: {names_text(uncalled)}")
+    for key, names in ours.items():
+        if names:
+            notes.append(
+                f"{key} of {cases(names)} judges our own results and is left out, "
+                f"since people's functions are judged here: {names_text(names)}"
+            )
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _judge(
@@ -216,6 +270,6 @@ def _write_files(rows: Sequence[Any], values: dict[str, Any]) -> None:
         "gradescope": lambda: gradescope_text(rows[0]),
     }
     for name, text in texts.items():
-        if values[name]:
+        if values[name] and (rows or name != "gradescope"):
             with whole_file(Path(values[name]), f"--{name}") as stream:
                 stream.write(text().encode("utf-8", "replace"))

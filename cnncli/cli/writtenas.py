@@ -8,7 +8,11 @@ from cnncli.cases.case import Case
 from cnncli.cases.tensors import open_ingredients, plan_for
 from cnncli.errors import CnncliError, UsageError
 
-NOT_WITH = ("json", "quiet", "values", "out", "save", "expect", "against")
+NOT_WITH = (
+    *("json", "quiet", "values", "out", "save", "expect", "against", "call", "run_all"),
+    *("rtol", "atol", "equal_nan", "tolerance", "show", "plane", "save_report", "explain"),
+    *("save_config", "threads", "max_memory"),
+)
 
 
 def take_library(values: dict[str, Any]) -> str | None:
@@ -16,13 +20,15 @@ def take_library(values: dict[str, Any]) -> str | None:
     library = values.pop("as_library", None)
     if library is None:
         return None
+    from cnncli.cases.flags import flag_name
     from cnncli.implementations.table import CALLS
 
     if library not in CALLS:
         raise UsageError(f"must be one of {', '.join(CALLS)}, not {library!r}", "--as")
     for name in NOT_WITH:
         if values.get(name) not in (None, []):
-            raise UsageError(f"--as prints a call and runs nothing, so --{name} has no use", "--as")
+            flag = flag_name(name)
+            raise UsageError(f"--as prints a call and runs nothing, so {flag} has no use", "--as")
     return str(library)
 
 

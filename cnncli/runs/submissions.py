@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,16 +16,20 @@ from cnncli.cases.calls import functions_of, resolve_form
 from cnncli.cases.case import Case
 from cnncli.cases.layout import to_inside
 from cnncli.checks.check import Check
-from cnncli.checks.usercode import Right, judge_outcome
-from cnncli.errors import CnncliError, ConfigError, GeometryError
+from cnncli.checks.usercode import SHAPE, VALUES, Right, judge_outcome
+from cnncli.errors import CnncliError, ConfigError, GeometryError, UsageError
 from cnncli.implementations.usercode.find import Submission, find_submissions
 from cnncli.implementations.usercode.isolate import Limits, Ran, Work, run_submission
 from cnncli.layers.base import Plan, Request, Tensors
 from cnncli.runs.exchanged import name_exchanged
-from cnncli.runs.memory import free_bytes
+from cnncli.runs.memory import free_bytes, size_text
 from cnncli.runs.one import RunOptions, compute
 from cnncli.runs.result import Result, TensorResult
 from cnncli.runs.split import status_of
+from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
+
+ENOUGH, STEP = 1 << 30, 16 << 20
+"""Memory in which Python and NumPy surely start, and what the least is found to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,12 @@ def prepare(case: Case, plan: Plan, arrays: Tensors) -> Prepared:
         raise ConfigError(
             "needs to know how people's functions are called: call in the case, or "
             '--call "y=conv(x, w, stride)"',
+            case.where,
+        )
+    if case.settings.layout != "nchw":
+        raise ConfigError(
+            "people's functions are called with N, C, H, W, and the layout is "
+            f"{case.settings.layout}: save the arrays as N, C, H, W, and leave the layout out",
             case.where,
         )
     calls = [
@@ -150,6 +161,32 @@ def limits_of(options: RunOptions) -> Limits:
     return Limits(seconds=options.user_seconds, memory=memory)
 
 
+def judge_limits(options: RunOptions) -> None:
+    """Raise UsageError where --max-memory is less than a process needs that calls nothing."""
+    asked = options.max_memory
+    if asked is None or asked >= ENOUGH or _starts_in(asked):
+        return
+    low, high = asked // STEP, ENOUGH // STEP
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _starts_in(middle * STEP) else (middle, high)
+    raise UsageError(
+        f"people's files need at least {high * STEP >> 20}M, which Python and NumPy take "
+        f"by themselves, but it allows {size_text(asked)}",
+        "--max-memory",
+    )
+
+
+def _starts_in(memory: int) -> bool:
+    """Tell whether a file that only imports NumPy is loaded, and a case begun, in that memory."""
+    with tempfile.TemporaryDirectory(prefix="cnncli-") as folder:
+        path = Path(folder) / "empty.py"
+        path.write_text("import numpy as np\n")
+        work = Work(calls=[], tensors={})
+        ran = run_submission(path, [work], Limits(memory=memory), run_all=False, siblings=False)
+    return ran.outcomes[0].trouble is None
+
+
 def run_prepared(
     submission: Submission, prepared: Sequence[Prepared], options: RunOptions
 ) -> tuple[list[list[Check]], Ran]:
@@ -176,13 +213,29 @@ def run_prepared(
     checks = name_exchanged(
         submission, prepared, checks, ran.outcomes, limits_of(options), run_all=options.run_all
     )
-    return checks, ran
+    return [
+        [_with_unpassed(check, one) for check in found]
+        for one, found in zip(prepared, checks, strict=True)
+    ], ran
+
+
+def _with_unpassed(check: Check, prepared: Prepared) -> Check:
+    """Return a check that failed with what the function was never told, which may be why."""
+    if check.verdict != "fail" or check.reason not in (VALUES, SHAPE, "exception"):
+        return check
+    case, plan = prepared.case, prepared.plan
+    text = unpassed_text(
+        unpassed_parameters(case, plan, words=False), unpassed_inputs(case, plan, {check.tensor})
+    )
+    joined = "; ".join(part for part in (check.note, text) if part)
+    return replace(check, note=joined or None)
 
 
 def judge_alone(
     case: Case, plan: Plan, arrays: Tensors, asked: Against, options: RunOptions
 ) -> list[Check]:
     """Return the checks of one case against the files that `asked` names."""
+    judge_limits(options)
     prepared = prepare(case, plan, arrays)
     checks: list[Check] = []
     for submission in find_submissions(asked.text, asked.where, asked.base):

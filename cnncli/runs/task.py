@@ -31,7 +31,8 @@ class Job:
     """The values of `--set`."""
     expect: str | None = None
     """The folder whose DIR/CASE holds what every tensor must equal."""
-    gradcheck: bool = False
+    gradcheck: bool | None = None
+    """Whether every case's gradients are checked; None is as the case says."""
     against: tuple[str, ...] = ()
     """Who else is to compute every case."""
     save: str | None = None
@@ -96,13 +97,31 @@ class Job:
             layer = read_layer(entry.entries, entry.where)
             expected = expectations_from([str(Path(self.expect) / entry.name)], layer)
             entry = entry.with_flags({"expect": Node(expected, "--expect")})
-        if self.gradcheck:
+        if self.gradcheck is False:
+            entry = entry.with_flags({"gradcheck": Node(False, "--no-gradcheck")})
+        elif self.gradcheck:
             written = entry.entries.get("gradcheck")
             if written is None or not written.value:
                 entry = entry.with_flags({"gradcheck": Node(True, "--gradcheck")})
         if self.against:
             entry = entry.with_flags({"against": from_data(list(self.against), "--against")})
         return entry
+
+    def not_handed_in(self, entry: Entry) -> list[str]:
+        """Return which results that a case is about its folder of `--expect` lacks.
+
+        Nothing where the case, or what the folder holds, is an error of its own.
+        """
+        from cnncli.cases.handedin import not_handed_in
+
+        if self.expect is None:
+            return []
+        try:
+            self.prepared(entry)
+            case = replace(self, expect=None).build(entry)
+        except CnncliError:
+            return []
+        return not_handed_in(case, str(Path(self.expect) / entry.name))
 
     def reproduce(self, entry: Entry) -> str:
         """Return the command that runs this case alone as the batch runs it."""

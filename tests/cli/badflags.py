@@ -102,6 +102,35 @@ PARAMETERS = [
 ]
 
 DOES_NOT_APPLY = [
+    bad("--call without --against", (*CONV, "--call", "y=f(x)"), "--call", "--against FILE.py"),
+    bad("--call of a library", (*CONV, "--against", "loops", "--call", "y=f(x)"), "--call"),
+    bad(
+        "--call without --against in gradcheck",
+        ("gradcheck", *CONV, "--call", "dx=nonsense(dy)"),
+        *("--call", "--against FILE.py"),
+    ),
+    bad("--run-all without --against", (*CONV, "--run-all"), "--run-all", "--against FILE.py"),
+    bad("--run-all of the probes", ("gradcheck", "bn", "--run-all"), "--run-all"),
+    bad("--tolerance with nothing to judge", (*CONV, "--tolerance", "derived"), "--tolerance: "),
+    bad("--show with --json", (*CONV, "--show", "--json"), "--show", "--json"),
+    bad("--plane with --quiet", (*CONV, "--plane", "0,0", "--quiet"), "--plane", "--quiet"),
+    bad("--values with --out -", (*CONV, "--values", "--out", "-"), "--values", "--out -"),
+    bad(
+        "--explain with --quiet",
+        ("gradcheck", *CONV, "--explain", "0,0,0,0", "--quiet"),
+        *("--explain", "--quiet"),
+    ),
+    *(
+        bad(f"{flag} with --as", (*CONV, "--as", "torch", flag, *value), flag, "--as", "no use")
+        for flag, *value in [
+            *(("--call", "y=f(x)"), ("--run-all",), ("--rtol", "0"), ("--show",)),
+            *(("--explain", "0,0,0,0"), ("--save-config", "c.yaml"), ("--threads", "1")),
+        ]
+    ),
+    bad("--seed of files", ("compare", "x.npy", "x.npy", "--seed", "3"), "--seed", "x.npy"),
+    bad("--tensor of files", ("compare", "x.npy", "--tensor", "dx"), "--tensor", "x.npy"),
+    bad("--show of compare with --json", ("compare", "x.npy", "--show", "--json"), "--show"),
+    bad("--values of run without JSON", ("run", "one.yaml", "--values"), "--values", "--results"),
     bad("value of reflect", (*PAD, "-p", "1", "--mode", "reflect", "--value", "0"), "--value"),
     bad(
         "count_include_pad of max, though the default",

@@ -58,7 +58,7 @@ def test_bad_flags(
 def _targets(args: tuple[str, ...]) -> list[str]:
     """Return the flags that would write files, where the call has none of its own."""
     is_layer = args[0] in ("pad", "conv", "pool", "bn")
-    if not is_layer or "--out" in args or "--save" in args:
+    if not is_layer or not {"--out", "--save", "--as"}.isdisjoint(args):
         return []
     # A last flag that lacks its value must go on lacking it.
     return [] if args[-1] == "--stride" else ["--out", "new-y.npy", "--save", "new"]

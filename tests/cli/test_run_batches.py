@@ -327,6 +327,16 @@ def test_set_overrides_every_case_and_stands_in_the_reproduce_line(folder: Path)
     assert "sweeps over seed" in swept.stderr
 
 
+def test_no_gradcheck_wins_over_the_cases(folder: Path) -> None:
+    (folder / "g.yaml").write_text(
+        "{layer: conv, gradcheck: true, tensors: {x: 'normal:1x2x4x3', w: 'normal:3x2x2x2'}}"
+    )
+    done = cnn("run", "g.yaml", "--no-gradcheck", "--json", cwd=folder)
+    (found,) = records(done.stdout)
+    assert (found["status"], found["checks"]) == ("done", [])
+    assert found["reproduce"] == "cnncli run g.yaml::g --no-gradcheck"
+
+
 def test_all_skipped_is_not_well(folder: Path) -> None:
     text = GRID.replace("params.dilation: [1, 9]", "params.dilation: [8, 9]")
     (folder / "grid.yaml").write_text(text)
