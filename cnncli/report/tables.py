@@ -167,6 +167,10 @@ def ending(result: Result) -> str:
     text = f"FAILED: {len(wrong)} of {counted}"
     first = wrong[0]
     reason = first.note or _worst_text(first, full=False)
+    if first.check == "against" and first.mismatched:
+        # How it was judged stands beside the numbers, not in their place.
+        noted = first.note if first.bound_share is None else None  # else it is told already
+        reason = "; ".join(filter(None, [_worst_text(first, full=False), noted]))
     if first.diagnosis and "look" in first.diagnosis[0]:
         reason = first.diagnosis[0]["cause"]
     if first.also_changed:

@@ -205,6 +205,24 @@ def test_a_layer_command_tells_a_changed_input_too(
     assert "wrong sign" in last
 
 
+def test_how_a_result_is_judged_is_said_beside_the_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = {"right": "out.astype(np.float32)", "wrong": "np.sin(out).astype(np.float32)"}
+    for name, end in ends.items():
+        text = write("pool_forward", "    return out", f"    return {end}")
+        (tmp_path / f"{name}.py").write_text(text)
+    args = ["pool", "--x", "normal:2x3x4x6", "-k", "2", "--call", "y=pool_forward(x, k, s)"]
+    args += ["--no-values", "--against"]
+    assert main([*args, str(tmp_path / "right.py")]) == 0
+    assert "y: judged as float32, which it computes in\n" in capsys.readouterr().out
+    assert main([*args, str(tmp_path / "wrong.py")]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert " of 36 wrong; judged as float32" in last
+    assert run(HOMEWORK, "--against", str(tmp_path / "right.py"), "--match", "pool/") == 0
+    assert capsys.readouterr().out.count("judged as float32") == 2
+
+
 def test_the_samples_report(capsys: pytest.CaptureFixture[str]) -> None:
     """The README's class report; ana is all right, every other has a named fault."""
     folder = str(ROOT / "samples/submissions")
