@@ -24,6 +24,10 @@ VALUES = "wrong values"
 SHAPE = "wrong shape"
 TIES = "wrong at ties only"
 MISSING = "missing"
+UNSTEADY = (
+    "right when called first, not when called again: it keeps something from call to call "
+    "(a global, a cache by shape, random numbers)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,8 @@ def judge_outcome(
                 check = _troubled(label, target.name, call, outcome.trouble, broken)
             else:
                 check = _judge(label, layer, target.name, returned, right[target.name], tolerance)
+            if check.verdict == "pass" and target.name in outcome.unsteady:
+                check = _unsteady(check)
             if outcome.changed:
                 changed = list(dict.fromkeys(outcome.changed))
                 check = replace(check, changed=changed)
@@ -64,6 +70,14 @@ def judge_outcome(
                     check = replace(check, verdict="fail", reason=CHANGED, note=note)
             checks.append(check)
     return checks
+
+
+def _unsteady(check: Check) -> Check:
+    """Return a right check as one that fails since the function is not right a second time."""
+    cause = {"cause": UNSTEADY, "distance": 0.0, "fault": "kept from call to call",
+             "look": "look for a global, a default argument or a seed"}  # fmt: skip
+    note = "; ".join(filter(None, [UNSTEADY, check.note]))
+    return replace(check, verdict="fail", reason=VALUES, note=note, diagnosis=[cause])
 
 
 def _troubled(

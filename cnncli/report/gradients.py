@@ -109,6 +109,7 @@ def _say_notes(console: Console, check: Check) -> None:
         console.print(make_text(f"{check.tensor}: {check.also_changed}", STYLES[check.verdict]))
         console.print()
     compared = check.check == "against" and check.worst is not None and check.reason != CHANGED
+    compared = compared and bool(check.mismatched or check.verdict == "pass")
     if compared and check.note and check.bound_share is None:  # which the table says already
         console.print(make_text(f"{check.tensor}: {check.note}"))
         console.print()

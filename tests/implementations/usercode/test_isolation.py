@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnncli.cli.app import main
@@ -105,6 +106,90 @@ def test_200_hostile_copies_in_one_run(
         assert words in notes, (name, notes)
         if other != "any":
             assert second.get("reason", "") == other, (name, second.get("cause"))
+
+
+UNSTEADY = {
+    "global": "kept = [0]\ndef f(x, p):\n    kept[0] = kept[0] + g(x, p)\n    return kept[0]",
+    "shape": "kept = {}\ndef f(x, p):\n    return kept.setdefault(x.shape, g(x, p))",
+    "random": "def f(x, p): return g(x, p) * (np.random.rand() > 0.5)",
+    "counts": "kept = [0]\ndef f(x, p):\n    kept[0] += 1\n    return g(x, p) / (kept[0] < 2)",
+    "raises": "kept = []\ndef f(x, p):\n    kept.append(p)\n    assert len(kept) < 2\n    return g(x, p)",
+    "file": "def f(x, p):\n    open('mine', 'x')\n    return g(x, p)",
+}
+STEADY = {
+    "plain": "def f(x, p): return g(x, p)",
+    "indices": "kept = {}\ndef f(x, p):\n    kept.setdefault(x.shape, p)\n    return g(x, kept[x.shape])",
+    "raises of others": "def f(x, p):\n    assert x[0, 0, 0, 0] == FIRST\n    return g(x, p)",
+    "seeds": "def f(x, p):\n    np.random.seed(3)\n    return g(x, p) + 0 * np.random.rand()",
+    "dies of others": "import os\ndef f(x, p):\n    if x[0, 0, 0, 0] != FIRST: os._exit(1)\n    return g(x, p)",
+    "hangs of others": "def f(x, p):\n    while x[0, 0, 0, 0] != FIRST: pass\n    return g(x, p)",
+    "noise": "kept = [0]\ndef f(x, p):\n    kept[0] += 1\n    return g(x, p) * (1 + 1e-13 * kept[0])",
+}
+
+
+def test_what_is_kept_from_call_to_call_is_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a case's own second call; what its call with other numbers does is nobody's fault."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    first = first_of("normal:2x3x4x5")
+    for name, body in (UNSTEADY | STEADY).items():
+        text = body.replace("FIRST", repr(first))
+        (folder / f"{name}.py").write_text(submission(text, tmp_path))
+    started = time.monotonic()
+    records = [one for one in judge(folder, capsys, "--jobs", "2") if one["name"] == "first"]
+    assert time.monotonic() - started < 60
+    for one in records:
+        name = Path(one["implementation"]).stem
+        reason = "wrong values" if name in UNSTEADY else ""
+        assert one.get("reason", "") == reason, (name, one.get("cause"))
+        if reason:
+            (check,) = one["checks"]
+            assert "right when called first, not when called again" in one["cause"]
+            assert "right when called first, not when called again" in check["note"]
+            assert (one["earned"], check["mismatched"]) == (0, 0)
+
+
+def first_of(source: str) -> float:
+    """Return the first element that a source gives x, of the default seed."""
+    shape = tuple(map(int, source.split(":")[1].split("x")))
+    return float(np.random.default_rng([0, *b"x"]).normal(size=shape).flat[0])
+
+
+BACKWARD = """
+layer: conv
+tensors: {x: "normal:2x3x4x5", w: "normal:2x3x2x2", dy: normal}
+call: {"y, cache": "f(x, w)", "dw": "g(dy, cache)"}
+"""
+
+
+def test_an_array_that_is_reached_through_a_cache_is_its_caller_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = (Path(__file__).parents[3] / "samples/submissions/ana.py").read_text()
+    text = (
+        right
+        + """
+def f(x, w):
+    return convolution2D(x, w, (1, 1), (0, 0)), (x, w)
+
+def g(dy, cache):
+    x, w = cache
+    dw = convolution2D_backward_filter(dy, x, w, (1, 1))
+    SPOIL
+    return dw
+"""
+    )
+    config = tmp_path / "c.yaml"
+    config.write_text(BACKWARD)
+    for spoil, status in (("x *= 0", 1), ("x = x * 0", 0)):
+        (tmp_path / "s.py").write_text(text.replace("SPOIL", spoil))
+        assert main(["run", str(config), "--against", str(tmp_path / "s.py"), "--json"]) == status
+        (one,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+        if status:
+            assert one["reason"] == "changed its input"
+            assert one["checks"][-1]["changed"] == ["x"]
 
 
 def test_all_of_a_file_runs_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
