@@ -91,6 +91,7 @@ def _troubled(
     if trouble.reason == MISSING:
         function = trouble.function or call.function
         notes.append(f"there is no function {function}{nearest(function, trouble.defined)}")
+        notes += [trouble.message] if trouble.message else []
         notes += broken[:3]
     elif trouble.message:
         notes.append(trouble.message)

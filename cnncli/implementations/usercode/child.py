@@ -22,7 +22,7 @@ import numpy as np
 
 from cnncli.implementations.usercode.channel import GarbledError, pack, read_array, unpack
 from cnncli.implementations.usercode.guard import Gate, bound_resources
-from cnncli.implementations.usercode.loading import Loaded, describe, load
+from cnncli.implementations.usercode.loading import Loaded, describe, load, skipped_name
 
 # Held before anything of the submission runs, which may put others in their place.
 _asarray, _ascontiguous, _frombuffer = np.asarray, np.ascontiguousarray, np.frombuffer
@@ -265,7 +265,8 @@ def _run_case(
         try:
             function = _look_up(loaded.names, name)
             if function is None:
-                error = {"reason": "missing", "message": ""}
+                skipped = loaded.skipped.get(name.split(".")[0], "")
+                error = {"reason": "missing", "message": skipped}
                 names = [n for n, v in loaded.names.items() if callable(v) and n[:2] != "__"]
                 error["defined"] = names[:200]  # type: ignore[assignment]  # names, for a hint
                 _send(fd, pack({"kind": "error", "function": name, **error}))
@@ -396,7 +397,8 @@ def _export(value: Any) -> Any:
 def _tell(error: BaseException, loaded: Loaded) -> dict[str, Any]:
     """Return what an exception was, and the submission's own line that it came through last."""
     reason = "out of memory" if isinstance(error, MemoryError) else "exception"
-    told: dict[str, Any] = {"reason": reason, "message": describe(error)}
+    message = "; ".join(filter(None, [describe(error), skipped_name(error, loaded)]))
+    told: dict[str, Any] = {"reason": reason, "message": message}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         piece = loaded.sources.get(frame.filename)
         if piece is not None and frame.lineno:

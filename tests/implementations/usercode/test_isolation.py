@@ -42,6 +42,8 @@ HOSTILE: dict[str, tuple[str, str, str, str]] = {
     "recursion": ("def f(x, p):\n    return f(x, p)", "exception", "RecursionError", ""),
     "raises": ("def f(x, p):\n    y = x\n    return y[9]", "exception", "line 6: return y[9]", ""),
     "missing": ("def ff(x, p): pass", "missing", "did you mean ff", ""),
+    "skipped": ("T = np.arange(3)\ndef f(x, p): return T", "exception", "line 4, T = np.arange(3), was not carried out; --run-all does", ""),
+    "skipped def": ("for i in (1,):\n    def f(x, p): return x", "missing", "for i in (1,):, was not carried out; --run-all does", ""),
     "nothing": ("def f(x, p): pass", "wrong shape", "nothing (None)", ""),
     "tuple": ("def f(x, p): return x, x", "wrong shape", "a tuple of 2", ""),
     "complex": ("def f(x, p): return g(x, p) * 1j", "wrong shape", "complex", ""),
@@ -194,7 +196,7 @@ def g(dy, cache):
 
 def test_all_of_a_file_runs_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "s").mkdir()
-    body = "table = dict(one=1)\ndef f(x, p):\n    table['one']\n    return g(x, p)\n"
+    body = "table = {'one': 1}.copy()\ndef f(x, p):\n    table['one']\n    return g(x, p)\n"
     (tmp_path / "s/a.py").write_text(submission(body, tmp_path))
     assert judge(tmp_path / "s", capsys)[0]["reason"] == "exception"
     assert judge(tmp_path / "s", capsys, "--run-all")[0]["status"] == "passed"
