@@ -11,11 +11,13 @@ from cnncli.checks.check import Check
 from cnncli.checks.compare import compare, default_tolerance
 from cnncli.errors import CnncliError
 from cnncli.implementations.base import CannotExpressError, Computed, Implementation, Task
-from cnncli.layers.base import Tensors
+from cnncli.layers.base import Layer, Plan, Tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+JUDGED_AS = "judged as "
+"""How a note begins that says in which precision a tensor is judged."""
 ROUNDINGS = 10
 """Units in the last place of the largest element that two right sums may differ by."""
 
@@ -67,16 +69,28 @@ def _by_rounding_bound(
     tolerance: Tolerance,
 ) -> Check:
     """Return the check judged anew by the rounding bound of each element's own sum."""
-    from cnncli.checks.derived import check_derived
-
     if check.elements is None:  # skipped, missing or of another shape: nothing was compared
         return check
     name = check.tensor
-    theirs, mine = computed.tensors[name], ours[name]
-    tensors = {**task.tensors, name: theirs}
+    tensors = {**task.tensors, name: computed.tensors[name]}
+    types = (computed.stored, str(ours[name].dtype))
+    return judge_by_rounding(check, task.layer, task.plan, tensors, ours[name], types, tolerance)
+
+
+def judge_by_rounding(
+    check: Check,
+    layer: Layer,
+    plan: Plan,
+    tensors: Tensors,
+    ours: NDArray[Any],
+    types: tuple[str, str],
+    tolerance: Tolerance,
+) -> Check:
+    """Return a check of values judged anew by rounding bounds; `tensors` holds what is judged."""
+    from cnncli.checks.derived import check_derived
+
     assertion = Assertion(kind="npy", where="--tolerance", tolerance=tolerance)
-    types = (computed.stored, str(mine.dtype))
-    found = check_derived(task.layer, task.plan, tensors, assertion, name, mine, types)
+    found = check_derived(layer, plan, tensors, assertion, check.tensor, ours, types)
     note = "; ".join(text for text in (found.note, check.note) if text)
     return replace(
         check,
@@ -88,7 +102,7 @@ def _by_rounding_bound(
         bound_share=found.bound_share,
         unit_roundoff=found.unit_roundoff,
         worst=found.worst,
-        note=note,
+        note=note or None,
     )
 
 
@@ -109,8 +123,8 @@ def judge_tensor(
     equal_nan = bool(tolerance.equal_nan)
     found = compare(theirs, ours, rtol=rtol, atol=atol, equal_nan=equal_nan)
     notes = [] if computed.note is None else [computed.note]
-    if computed.stored != str(ours.dtype) and ours.dtype.kind == "f":
-        notes.append(f"judged as {computed.stored}, which it computes in")
+    if ours.dtype.kind == "f" and _is_coarser(computed.stored, str(ours.dtype)):
+        notes.append(f"{JUDGED_AS}{computed.stored}, which it computes in")
     return Check(
         check="against",
         implementation=label,
@@ -130,6 +144,12 @@ def judge_tensor(
         worst=found.worst,
         note="; ".join(notes) or None,
     )
+
+
+def _is_coarser(stored: str, ours: str) -> bool:
+    from cnncli.checks.derived import UNITS
+
+    return UNITS.get(stored, 0.0) > UNITS.get(ours, 0.0)
 
 
 def _tolerance(ours: NDArray[Any], stored: str, given: Tolerance) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from cnncli.checks.bench import Bench, Fault
@@ -145,6 +146,17 @@ def _fits(
     import numpy as np
 
     name = bench.name
+    advice = axes_advice(wrong.shape, right.shape)
+    if advice and distance(wrong.reshape(right.shape), right) <= same:
+        text = f"{shape_text(wrong.shape)} should be {shape_text(right.shape)}: {advice}"
+        return [
+            Cause(
+                fault="axes of length 1",
+                cause=f"{called} holds the right values, but {text}",
+                look=f"return it with the shape {right.shape}",
+                distance=distance(wrong.reshape(right.shape), right),
+            )
+        ]
     if wrong.size == right.size and np.isfinite(wrong).all() and wrong.any():
         moved = distance(np.sort(wrong, axis=None), np.sort(right, axis=None))
         if moved <= same and np.unique(right).size > 2:
@@ -172,6 +184,25 @@ def _fits(
     if bench.layer.name == "bn" and name == "dx" and bench.plan.params["training"]:
         return _weighed_terms(bench, called, wrong, same)
     return []
+
+
+def axes_advice(got: tuple[int, ...], right: tuple[int, ...]) -> str | None:
+    """Say which axes of length 1 to drop or add; None where shapes differ otherwise, or not."""
+    if got == right or [n for n in got if n != 1] != [n for n in right if n != 1]:
+        return None
+    longer, shorter = (got, right) if len(got) > len(right) else (right, got)
+    ones = [axis for axis, size in enumerate(longer) if size == 1]
+    for axes in combinations(ones, len(longer) - len(shorter)):
+        if axes and tuple(n for axis, n in enumerate(longer) if axis not in axes) == shorter:
+            verb = "drop" if longer is got else "add"
+            break
+    else:
+        return "move its axis of length 1"
+    if len(axes) > 1:
+        return f"{verb} axes {', '.join(map(str, axes[:-1]))} and {axes[-1]}, of length 1"
+    places = {len(longer) - 1: "last", 0: "first"}
+    place = f"the {places[axes[0]]} axis" if axes[0] in places else f"axis {axes[0]}"
+    return f"{verb} {place}" if verb == "drop" else f"{verb} {place}, of length 1"
 
 
 def _weighed_terms(bench: Bench, called: str, wrong: NDArray[Any], same: float) -> list[Cause]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.calls import Call
 from cnncli.cases.node import nearest
-from cnncli.checks.against import ROUNDINGS, judge_tensor
+from cnncli.checks.against import JUDGED_AS, ROUNDINGS, judge_by_rounding, judge_tensor
 from cnncli.checks.check import CHANGED, Check, wrote_into
 from cnncli.checks.compare import default_tolerance
 from cnncli.implementations.base import Computed
@@ -24,6 +24,10 @@ VALUES = "wrong values"
 SHAPE = "wrong shape"
 TIES = "wrong at ties only"
 MISSING = "missing"
+UNSTEADY = (
+    "right when called first, not when called again: it keeps something from call to call "
+    "(a global, a cache by shape, random numbers)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,8 @@ def judge_outcome(
                 check = _troubled(label, target.name, call, outcome.trouble, broken)
             else:
                 check = _judge(label, layer, target.name, returned, right[target.name], tolerance)
+            if check.verdict == "pass" and target.name in outcome.unsteady:
+                check = _unsteady(check)
             if outcome.changed:
                 changed = list(dict.fromkeys(outcome.changed))
                 check = replace(check, changed=changed)
@@ -64,6 +70,14 @@ def judge_outcome(
                     check = replace(check, verdict="fail", reason=CHANGED, note=note)
             checks.append(check)
     return checks
+
+
+def _unsteady(check: Check) -> Check:
+    """Return a right check as one that fails since the function is not right a second time."""
+    cause = {"cause": UNSTEADY, "distance": 0.0, "fault": "kept from call to call",
+             "look": "look for a global, a default argument or a seed"}  # fmt: skip
+    note = "; ".join(filter(None, [UNSTEADY, check.note]))
+    return replace(check, verdict="fail", reason=VALUES, note=note, diagnosis=[cause])
 
 
 def _troubled(
@@ -77,6 +91,7 @@ def _troubled(
     if trouble.reason == MISSING:
         function = trouble.function or call.function
         notes.append(f"there is no function {function}{nearest(function, trouble.defined)}")
+        notes += [trouble.message] if trouble.message else []
         notes += broken[:3]
     elif trouble.message:
         notes.append(trouble.message)
@@ -122,10 +137,15 @@ def _judge(
     theirs, stored = returned.array, str(returned.array.dtype)
     if ours.dtype.kind == "f" and theirs.dtype.kind != "f":
         theirs = theirs.astype(np.float64)
-    computed = Computed(
-        tensors={name: theirs}, stored=stored if returned.array.dtype.kind == "f" else "float64"
-    )
+    computed = Computed(tensors={name: theirs}, stored=_judged_as(stored, ours))
     check = judge_tensor(label, name, computed, ours, _tolerance(computed.stored, ours, tolerance))
+    if tolerance.derived and check.elements:
+        types = (computed.stored, str(ours.dtype))
+        check = judge_by_rounding(
+            check, layer, right.plan, {**right.tensors, name: theirs}, ours, types, tolerance
+        )
+    if stored == "float16" != computed.stored and ours.dtype.kind == "f":
+        check = replace(check, note=_narrow_note(check.note, tolerance))
     if check.verdict != "fail":
         return check
     wrong = _wrong_places(check, theirs, ours)
@@ -143,6 +163,24 @@ def _judge(
     return _explained(check, layer, right, theirs, stored, wrong)
 
 
+def _judged_as(stored: str, ours: NDArray[Any]) -> str:
+    """Return the type that a result is judged as: no coarser than float32, or than the case is.
+
+    Whoever returns float16 would else choose a tolerance that hides an error of a tenth.
+    """
+    if stored not in ("float16", "float32", "float64"):
+        return "float64"
+    return "float32" if stored == "float16" != str(ours.dtype) else stored
+
+
+def _narrow_note(note: str | None, tolerance: Tolerance) -> str:
+    text = "it returns float16, which holds 3 digits"
+    if tolerance.rtol is None and tolerance.atol is None:
+        text += ": judged as float32"
+    kept = [part for part in (note or "").split("; ") if not part.startswith(JUDGED_AS)]
+    return "; ".join(filter(None, [text, *kept]))
+
+
 def _tolerance(stored: str, ours: NDArray[Any], given: Tolerance) -> Tolerance:
     """Return what was given, or a tolerance no larger than a rounding of the largest element.
 
@@ -155,8 +193,8 @@ def _tolerance(stored: str, ours: NDArray[Any], given: Tolerance) -> Tolerance:
     rtol, atol = default_tolerance(stored, str(ours.dtype))
     finite = np.abs(ours[np.isfinite(ours)])
     largest = float(finite.max(initial=0))
-    narrow = stored if stored in ("float16", "float32") else str(ours.dtype)
-    rounding = ROUNDINGS * float(np.finfo(narrow).eps) * largest
+    eps = max(float(np.finfo(kind).eps) for kind in (stored, str(ours.dtype)))
+    rounding = ROUNDINGS * eps * largest
     atol = max(rounding, min(atol, rtol * largest)) if largest else atol
     return replace(given, rtol=rtol, atol=atol)
 
@@ -218,6 +256,8 @@ def headline(check: Check) -> str:
     known = [str(row["cause"]) for row in check.diagnosis or () if row["cause"] != "unknown"]
     if known:
         return " (or: ".join(known[:2]) + (")" if len(known) > 1 else "")
+    if check.reason == VALUES and check.note and check.note.startswith(JUDGED_AS):
+        return VALUES  # how it was judged is no cause
     if check.reason in ("exception", SHAPE, MISSING, CHANGED, VALUES) and check.note:
         return f"{check.reason}: {check.note}"
     return check.reason or check.verdict

@@ -121,7 +121,7 @@ def _output(one: Record) -> str:
         if check["verdict"] != "fail":
             continue
         worst = check.get("worst")
-        if worst is not None:
+        if worst is not None and check["mismatched"]:
             place = ",".join(map(str, worst["index"]))
             lines.append(
                 f"{check['tensor']}[{place}] is {worst['got']}, should be {worst['expected']}; "

@@ -35,15 +35,17 @@ def _show_one(console: Console, row: Row) -> None:
         reason = one.get("reason", PASSED)
         cause = one.get("cause", "")
         also = also_changed(one)
+        shown = cause if cause != reason else _where(checks)
+        if reason == PASSED:
+            notes = [str(check["note"]) for check in checks if check.get("note")]
+            shown = "; ".join(dict.fromkeys(notes))
         table.add_row(
             make_text(one["function"]),
             make_text(one["name"]),
             " ".join(check["tensor"] for check in checks),
             f"{points_text(one['earned'])}/{points_text(one['points'])}",
             make_text(reason, "green" if reason == PASSED else "bold red"),
-            make_text(
-                "; ".join(filter(None, [cause if cause != reason else _where(checks), also]))
-            ),
+            make_text("; ".join(filter(None, [shown, also]))),
         )
     console.print(table)
     looks = {

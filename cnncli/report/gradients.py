@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnncli.checks.check import Check
+from cnncli.checks.check import CHANGED, Check
 from cnncli.report.numbers import error_text, index_text, number_text, value_text
 from cnncli.report.tables import STYLES, identity_text, make_table, make_text
 
@@ -107,6 +107,11 @@ def show_diagnosis(console: Console, checks: Sequence[Check]) -> None:
 def _say_notes(console: Console, check: Check) -> None:
     if check.also_changed:
         console.print(make_text(f"{check.tensor}: {check.also_changed}", STYLES[check.verdict]))
+        console.print()
+    compared = check.check == "against" and check.worst is not None and check.reason != CHANGED
+    compared = compared and bool(check.mismatched or check.verdict == "pass")
+    if compared and check.note and check.bound_share is None:  # which the table says already
+        console.print(make_text(f"{check.tensor}: {check.note}"))
         console.print()
     if check.note and check.check == "gradcheck":
         text = f"{check.tensor} ({check.subject}): {check.note}"

@@ -66,6 +66,7 @@ def name_exchanged(
         replace(limits, seconds=seconds),
         run_all=run_all,
         siblings=submission.siblings,
+        again=False,
     )
     named = [list(found) for found in checks]
     for trial, outcome in zip(trials, ran.outcomes, strict=True):

@@ -200,3 +200,28 @@ def test_a_wrong_shape_is_told_once_and_without_contradiction(capsys: Capsys) ->
     assert out.splitlines()[-1] == f"FAILED: 1 of 1 check; y expect npy (--expect): {note}"
     assert "unknown" not in out
     assert "diagnosis" not in out
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("db", (4, 1), "4x1 should be 4: drop the last axis"),
+        ("db", (1, 4), "1x4 should be 4: drop the first axis"),
+        ("db", (1, 4, 1, 1), "1x4x1x1 should be 4: drop axes 0, 2 and 3, of length 1"),
+        ("dw", (4, 1, 3, 2), None),
+        ("dw", (4, 3, 2), "4x3x2 should be 4x1x3x2: add axis 1, of length 1"),
+        ("dw", (4, 3, 1, 2), "4x3x1x2 should be 4x1x3x2: move its axis of length 1"),
+    ],
+)
+def test_axes_of_length_1(name: str, shape: tuple[int, ...], words: str | None) -> None:
+    layer, plan = plan_of("conv", {"x": (2, 1, 7, 5), "w": (4, 1, 3, 2), "b": (4,)}, stride=(1, 1))
+    rng = np.random.default_rng(0)
+    tensors = {key: rng.normal(size=size) for key, size in plan.inputs.items()}
+    tensors["dy"] = rng.normal(size=plan.upstream)
+    tensors = with_gradients(layer, plan, tensors)
+    causes = diagnose(layer, plan, tensors, name, tensors[name].reshape(shape))
+    assert [cause.cause for cause in causes] == (
+        [f"{name} holds the right values, but {words}"] if words else []
+    )
+    others = diagnose(layer, plan, tensors, name, tensors[name].ravel()[::-1].reshape(shape))
+    assert not any(cause.fault == "axes of length 1" for cause in others)

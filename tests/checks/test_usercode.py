@@ -19,7 +19,13 @@ from cnncli.layers.table import LAYERS
 POOL = LAYERS["pool"]
 
 
-def judge(x: Any, theirs: Any, name: str = "dx", changed: tuple[str, ...] = ()) -> Check:
+def judge(
+    x: Any,
+    theirs: Any,
+    name: str = "dx",
+    changed: tuple[str, ...] = (),
+    tolerance: Tolerance = Tolerance(),  # noqa: B008  # it is frozen
+) -> Check:
     """Judge one tensor of a max pooling, kernel 2, stride 1."""
     params = POOL.Params(kernel=2, stride=1)
     request = Request(params=params, given={}, tensors={}, shapes={"x": x.shape})
@@ -33,7 +39,7 @@ def judge(x: Any, theirs: Any, name: str = "dx", changed: tuple[str, ...] = ()) 
         parse_calls(from_data({name: "f(x)"}, "here"), POOL),
         Outcome(returned={name: Returned(array=got, shape=got.shape)}, changed=changed),
         {name: Right(plan=plan, tensors=tensors, array=tensors[name])},
-        Tolerance(),
+        tolerance,
     )
     return check
 
@@ -86,6 +92,36 @@ def test_shapes_never_broadcast() -> None:
 def test_float32_results_are_judged_by_its_precision() -> None:
     assert judge(X, lambda t: t["y"].astype(np.float32), "y").verdict == "pass"
     assert judge(X, lambda t: (t["y"] * (1 + 1e-3)).astype(np.float32), "y").verdict == "fail"
+
+
+@pytest.mark.parametrize("tolerance", [Tolerance(), Tolerance(derived=True)])
+def test_nobody_chooses_a_looser_tolerance_than_float32(tolerance: Tolerance) -> None:
+    for offset in (0.1, 0.0):
+        spoil = lambda t: (t["y"] + offset).astype(np.float16)  # noqa: B023, E731
+        check = judge(X * 30, spoil, "y", tolerance=tolerance)
+        assert (check.verdict, check.reason) == ("fail", "wrong values")
+        assert "returns float16, which holds 3 digits: judged as float32" in headline(check)
+        assert "which it computes in" not in headline(check)
+    exact = judge(np.round(X), lambda t: t["y"].astype(np.float16), "y", tolerance=tolerance)
+    assert exact.verdict == "pass"
+    assert "judged as float32" in (exact.note or "")
+    narrow = judge(X.astype(np.float16), lambda t: t["y"].astype(np.float16), "y")
+    assert narrow.verdict == "pass"
+
+
+def test_a_derived_tolerance_holds_for_people_too() -> None:
+    wrong, right = (
+        judge(X, lambda t: t["y"] * (1 + off), "y", tolerance=Tolerance(derived=True))  # noqa: B023
+        for off in (1e-9, 0.0)
+    )
+    assert (wrong.verdict, right.verdict) == ("fail", "pass")
+    assert wrong.bound_share is not None
+    assert wrong.bound_share > 1
+
+
+def test_how_a_tensor_is_judged_is_no_cause() -> None:
+    check = judge(X, lambda t: np.sin(t["y"]).astype(np.float32), "y")
+    assert headline(check) == "wrong values"
 
 
 def test_writing_into_an_argument_is_told_whatever_else_is_wrong() -> None:

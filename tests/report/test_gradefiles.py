@@ -70,7 +70,7 @@ def test_files_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     }
     assert set(data) <= known | {"tests", "extra_data", "leaderboard", "test_output_format"}
     assert isinstance(data["execution_time"], int)
-    assert len(data["tests"]) == 14
+    assert len(data["tests"]) == 15
     for test in data["tests"]:
         assert set(test) <= {
             *("score", "max_score", "status", "name", "name_format", "number", "output"),
@@ -84,7 +84,7 @@ def test_files_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert data["score"] == sum(test["score"] for test in data["tests"]) == 19
     assert junitschema.faults(files["junit"].read_text("utf-8")) == []
     suites = ElementTree.parse(files["junit"]).getroot()
-    assert len(suites.findall("testsuite/testcase")) == 14
+    assert len(suites.findall("testsuite/testcase")) == 15
     assert len(suites.findall("testsuite/testcase/failure")) == 3
     (row,) = csv.DictReader(io.StringIO(files["csv"].read_text()))
     assert row["points"] == "19.0"

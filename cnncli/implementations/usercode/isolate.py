@@ -80,6 +80,8 @@ class Outcome:
 
     returned: dict[str, Returned] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    unsteady: tuple[str, ...] = ()
+    """Tensors that come out different once the functions were called with other numbers."""
     trouble: Trouble | None = None
     seconds: float = 0.0
 
@@ -94,11 +96,18 @@ class Ran:
 
 
 def run_submission(
-    path: Path, works: Sequence[Work], limits: Limits, *, run_all: bool, siblings: bool
+    path: Path,
+    works: Sequence[Work],
+    limits: Limits,
+    *,
+    run_all: bool,
+    siblings: bool,
+    again: bool = True,
 ) -> Ran:
     """Return what the file's functions make of each case; whatever it does, an outcome for each.
 
-    With `siblings`, modules beside the file may be imported.
+    With `siblings`, modules beside the file may be imported. With `again`, quick cases are called
+    a second time, after a call with other numbers.
     """
     token = secrets.token_hex(16)
     blobs: list[bytes] = []
@@ -121,6 +130,7 @@ def run_submission(
         "memory": limits.memory,
         "seconds": limits.seconds,
         "limit": limits.result_bytes,
+        "again": again,
         "cases": cases,
     }
     ran = Ran(outcomes=[])
@@ -278,6 +288,7 @@ def _outcome(head: dict[str, Any], body: bytes) -> Outcome:
     return Outcome(
         returned=returned,
         changed=_texts(head, "changed"),
+        unsteady=_texts(head, "unsteady"),
         trouble=trouble,
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
     )

@@ -9,6 +9,7 @@ import __future__ as future
 
 import ast
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -22,6 +23,17 @@ _PLAIN = (
     *(ast.Constant, ast.Name, ast.Attribute, ast.UnaryOp, ast.BinOp, ast.Tuple, ast.List),
     *(ast.Set, ast.Dict, ast.Lambda, ast.operator, ast.unaryop, ast.expr_context),
 )
+_BUILTINS = {
+    *("float", "int", "complex", "bool", "str", "tuple", "list", "dict", "set", "frozenset"),
+    *("range", "len", "min", "max", "sum", "abs", "round", "slice"),
+}
+_SCALARS = {
+    *("float16", "float32", "float64", "half", "single", "double", "longdouble", "bool_"),
+    *("int8", "int16", "int32", "int64", "intp", "int_", "uint8", "uint16", "uint32", "uint64"),
+    *("dtype", "finfo", "iinfo"),
+}
+"""Calls that only make a value: of Python, and of NumPy whatever name it was imported under."""
+MOST_SHOWN = 60
 _FUTURES = {name: getattr(future, name).compiler_flag for name in future.all_feature_names}
 
 
@@ -33,6 +45,8 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     """What did not parse or could not be carried out: why a function may be missing."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """What would have bound a name, had it been carried out: its line and text."""
     sources: dict[str, Piece] = field(default_factory=dict)
     """The pieces by the file name that tracebacks give them."""
 
@@ -58,13 +72,15 @@ def load(path: Path, *, run_all: bool) -> Loaded:
             if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
                 for alias in statement.names:
                     flags |= _FUTURES.get(alias.name, 0)
-            elif run_all or _is_definition(statement):
+            elif run_all or _is_definition(statement, loaded.names):
                 _note_names(statement, piece, seen, loaded)
                 _carry_out(statement, piece, loaded, flags)
+            else:
+                _note_skipped(statement, piece, loaded)
     return loaded
 
 
-def _is_definition(statement: ast.stmt) -> bool:
+def _is_definition(statement: ast.stmt, names: Mapping[str, Any]) -> bool:
     """Tell whether a statement only defines: names, from imports, bodies and plain constants."""
     if isinstance(statement, (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Pass)):
         return True
@@ -73,26 +89,81 @@ def _is_definition(statement: ast.stmt) -> bool:
         return (
             statement.value is not None
             and all(
-                isinstance(target, ast.Name | ast.Tuple) and _is_plain(target) for target in targets
+                isinstance(target, ast.Name | ast.Tuple) and _is_plain(target, names)
+                for target in targets
             )
-            and _is_plain(statement.value)
+            and _is_plain(statement.value, names)
         )
     if isinstance(statement, ast.Try):
         inside = [*statement.body, *statement.orelse, *statement.finalbody]
         inside += [one for handler in statement.handlers for one in handler.body]
-        return all(_is_definition(one) for one in inside)
+        return all(_is_definition(one, names) for one in inside)
     if isinstance(statement, ast.If):
-        return _is_plain(statement.test) and all(
-            _is_definition(one) for one in (*statement.body, *statement.orelse)
+        return _is_plain(statement.test, names) and all(
+            _is_definition(one, names) for one in (*statement.body, *statement.orelse)
         )
     return False
 
 
-def _is_plain(tree: ast.expr) -> bool:
+def _is_plain(tree: ast.expr, names: Mapping[str, Any]) -> bool:
     if isinstance(tree, ast.Lambda):
         return True
+    if isinstance(tree, ast.Call):
+        return _is_harmless(tree, names)
     children = [n for n in ast.iter_child_nodes(tree) if isinstance(n, ast.expr)]
-    return isinstance(tree, _PLAIN) and all(_is_plain(child) for child in children)
+    return isinstance(tree, _PLAIN) and all(_is_plain(child, names) for child in children)
+
+
+def _is_harmless(call: ast.Call, names: Mapping[str, Any]) -> bool:
+    """Tell whether a call makes a plain value and can call nothing of the submission's own."""
+    function = call.func
+    if isinstance(function, ast.Name):
+        known = function.id in _BUILTINS and function.id not in names
+    else:
+        known = (
+            isinstance(function, ast.Attribute)
+            and function.attr in _SCALARS
+            and isinstance(function.value, ast.Name)
+            and getattr(names.get(function.value.id), "__name__", None) == "numpy"
+        )
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return (
+        known
+        and all(keyword.arg not in (None, "key") for keyword in call.keywords)
+        and all(_is_plain(value, names) for value in values)
+    )
+
+
+def _note_skipped(statement: ast.stmt, piece: Piece, loaded: Loaded) -> None:
+    """Keep, for every name that a statement would have bound, what was not carried out."""
+    if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
+        return  # which --run-all leaves out too
+    text = ast.unparse(statement).splitlines()[0]
+    if len(text) > MOST_SHOWN and isinstance(statement, ast.Assign):
+        text = " = ".join([*map(ast.unparse, statement.targets), "..."])
+    place = f"{piece.place}line {statement.lineno}"
+    told = f"{place}, {text[:MOST_SHOWN]}, was not carried out; --run-all does"
+    for name in _bound(statement):
+        loaded.skipped[name] = told
+
+
+def _bound(tree: ast.AST) -> Iterator[str]:
+    if isinstance(tree, _DEFINITIONS):
+        yield tree.name
+        return
+    if isinstance(tree, ast.Name) and isinstance(tree.ctx, ast.Store):
+        yield tree.id
+    if isinstance(tree, ast.alias):
+        yield tree.asname or tree.name.split(".")[0]
+    for child in ast.iter_child_nodes(tree):
+        yield from _bound(child)
+
+
+def skipped_name(error: BaseException, loaded: Loaded) -> str | None:
+    """Return what was not carried out that would have bound the name that an error misses."""
+    if type(error) is not NameError or error.name in loaded.names:
+        return None
+    return loaded.skipped.get(error.name or "")
 
 
 def _note_names(statement: ast.stmt, piece: Piece, seen: dict[str, str], loaded: Loaded) -> None:
@@ -111,13 +182,13 @@ def _carry_out(statement: ast.stmt, piece: Piece, loaded: Loaded, flags: int) ->
     if isinstance(statement, ast.Import | ast.ImportFrom):
         _import(statement, loaded, piece, flags)
         return
-    error = _execute(statement, piece, loaded.names, flags)
+    error = _execute(statement, piece, loaded, flags)
     if error is None:
         return
     if isinstance(statement, _DEFINITIONS) and statement.decorator_list:
         names = [ast.unparse(one) for one in statement.decorator_list]
         statement.decorator_list = []
-        if _execute(statement, piece, loaded.names, flags) is None:
+        if _execute(statement, piece, loaded, flags) is None:
             loaded.notes.append(f"{statement.name} is judged without @{', @'.join(names)}: {error}")
             return
     place = f"{piece.place}line {statement.lineno}"
@@ -139,21 +210,21 @@ def _import(
             one = ast.ImportFrom(module=statement.module, names=[alias], level=statement.level)
             bound = alias.asname or alias.name
             path = f"{statement.module or ''}.{alias.name}".strip(".")
-        error = _execute(ast.copy_location(one, statement), piece, loaded.names, flags)
+        error = _execute(ast.copy_location(one, statement), piece, loaded, flags)
         if error is not None:
             loaded.notes.append(f"{path} cannot be imported: {error}")
             if bound != "*":
                 loaded.names[bound] = Stub(path)
 
 
-def _execute(statement: ast.stmt, piece: Piece, names: dict[str, Any], flags: int) -> str | None:
+def _execute(statement: ast.stmt, piece: Piece, loaded: Loaded, flags: int) -> str | None:
     """Carry out one statement; return what it raised, as text."""
     try:
         module = ast.Module(body=[statement], type_ignores=[])
         code: CodeType = compile(module, piece.file, "exec", flags=flags, dont_inherit=True)
-        exec(code, names)
+        exec(code, loaded.names)
     except BaseException as error:  # exit() and the like, too, are the submission's own
-        return describe(error)
+        return "; ".join(filter(None, [describe(error), skipped_name(error, loaded)]))
     return None
 
 

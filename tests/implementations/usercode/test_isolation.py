@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnncli.cli.app import main
@@ -45,6 +46,8 @@ HOSTILE: dict[str, tuple[str, str, str, str]] = {
     "recursion": ("def f(x, p):\n    return f(x, p)", "exception", "RecursionError", ""),
     "raises": ("def f(x, p):\n    y = x\n    return y[9]", "exception", "line 6: return y[9]", ""),
     "missing": ("def ff(x, p): pass", "missing", "did you mean ff", ""),
+    "skipped": ("T = np.arange(3)\ndef f(x, p): return T", "exception", "line 4, T = np.arange(3), was not carried out; --run-all does", ""),
+    "skipped def": ("for i in (1,):\n    def f(x, p): return x", "missing", "for i in (1,):, was not carried out; --run-all does", ""),
     "nothing": ("def f(x, p): pass", "wrong shape", "nothing (None)", ""),
     "tuple": ("def f(x, p): return x, x", "wrong shape", "a tuple of 2", ""),
     "complex": ("def f(x, p): return g(x, p) * 1j", "wrong shape", "complex", ""),
@@ -75,7 +78,9 @@ def judge(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> list[
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_200_hostile_copies_in_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_200_hostile_copies_in_one_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every row is there, each with its own reason, and nothing outside is touched."""
     folder, here = tmp_path / "s", tmp_path / "here"
     folder.mkdir()
@@ -87,7 +92,9 @@ def test_200_hostile_copies_in_one_run(tmp_path: Path, capsys: pytest.CaptureFix
     names = list(HOSTILE) + [quick[n % len(quick)] for n in range(200 - len(HOSTILE))]
     for number, name in enumerate(names):
         (folder / f"{number:03}.py").write_text(submission(HOSTILE[name][0], here))
-    temporary = set(os.listdir("/tmp"))
+    temporary = tmp_path / "temporary"  # which no other test uses at the same time
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     started = time.monotonic()
     records = judge(folder, capsys, "--jobs", "4")
     assert time.monotonic() - started < 240
@@ -95,8 +102,7 @@ def test_200_hostile_copies_in_one_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert sorted(os.listdir(here)) == ["precious"]
     assert (here / "precious").read_text() == "kept"
     assert sorted(os.listdir(folder)) == [f"{number:03}.py" for number in range(200)]
-    left = {name for name in set(os.listdir("/tmp")) - temporary if name.startswith("cnncli-")}
-    assert not left
+    assert not os.listdir(temporary)
     for number, name in enumerate(names):
         first, second = records[2 * number : 2 * number + 2]
         _, reason, words, other = HOSTILE[name]
@@ -108,9 +114,93 @@ def test_200_hostile_copies_in_one_run(tmp_path: Path, capsys: pytest.CaptureFix
             assert second.get("reason", "") == other, (name, second.get("cause"))
 
 
+UNSTEADY = {
+    "global": "kept = [0]\ndef f(x, p):\n    kept[0] = kept[0] + g(x, p)\n    return kept[0]",
+    "shape": "kept = {}\ndef f(x, p):\n    return kept.setdefault(x.shape, g(x, p))",
+    "random": "def f(x, p): return g(x, p) * (np.random.rand() > 0.5)",
+    "counts": "kept = [0]\ndef f(x, p):\n    kept[0] += 1\n    return g(x, p) / (kept[0] < 2)",
+    "raises": "kept = []\ndef f(x, p):\n    kept.append(p)\n    assert len(kept) < 2\n    return g(x, p)",
+    "file": "def f(x, p):\n    open('mine', 'x')\n    return g(x, p)",
+}
+STEADY = {
+    "plain": "def f(x, p): return g(x, p)",
+    "indices": "kept = {}\ndef f(x, p):\n    kept.setdefault(x.shape, p)\n    return g(x, kept[x.shape])",
+    "raises of others": "def f(x, p):\n    assert x[0, 0, 0, 0] == FIRST\n    return g(x, p)",
+    "seeds": "def f(x, p):\n    np.random.seed(3)\n    return g(x, p) + 0 * np.random.rand()",
+    "dies of others": "import os\ndef f(x, p):\n    if x[0, 0, 0, 0] != FIRST: os._exit(1)\n    return g(x, p)",
+    "hangs of others": "def f(x, p):\n    while x[0, 0, 0, 0] != FIRST: pass\n    return g(x, p)",
+    "noise": "kept = [0]\ndef f(x, p):\n    kept[0] += 1\n    return g(x, p) * (1 + 1e-13 * kept[0])",
+}
+
+
+def test_what_is_kept_from_call_to_call_is_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a case's own second call; what its call with other numbers does is nobody's fault."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    first = first_of("normal:2x3x4x5")
+    for name, body in (UNSTEADY | STEADY).items():
+        text = body.replace("FIRST", repr(first))
+        (folder / f"{name}.py").write_text(submission(text, tmp_path))
+    started = time.monotonic()
+    records = [one for one in judge(folder, capsys, "--jobs", "2") if one["name"] == "first"]
+    assert time.monotonic() - started < 60
+    for one in records:
+        name = Path(one["implementation"]).stem
+        reason = "wrong values" if name in UNSTEADY else ""
+        assert one.get("reason", "") == reason, (name, one.get("cause"))
+        if reason:
+            (check,) = one["checks"]
+            assert "right when called first, not when called again" in one["cause"]
+            assert "right when called first, not when called again" in check["note"]
+            assert (one["earned"], check["mismatched"]) == (0, 0)
+
+
+def first_of(source: str) -> float:
+    """Return the first element that a source gives x, of the default seed."""
+    shape = tuple(map(int, source.split(":")[1].split("x")))
+    return float(np.random.default_rng([0, *b"x"]).normal(size=shape).flat[0])
+
+
+BACKWARD = """
+layer: conv
+tensors: {x: "normal:2x3x4x5", w: "normal:2x3x2x2", dy: normal}
+call: {"y, cache": "f(x, w)", "dw": "g(dy, cache)"}
+"""
+
+
+def test_an_array_that_is_reached_through_a_cache_is_its_caller_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = (Path(__file__).parents[3] / "samples/submissions/ana.py").read_text()
+    text = (
+        right
+        + """
+def f(x, w):
+    return convolution2D(x, w, (1, 1), (0, 0)), (x, w)
+
+def g(dy, cache):
+    x, w = cache
+    dw = convolution2D_backward_filter(dy, x, w, (1, 1))
+    SPOIL
+    return dw
+"""
+    )
+    config = tmp_path / "c.yaml"
+    config.write_text(BACKWARD)
+    for spoil, status in (("x *= 0", 1), ("x = x * 0", 0)):
+        (tmp_path / "s.py").write_text(text.replace("SPOIL", spoil))
+        assert main(["run", str(config), "--against", str(tmp_path / "s.py"), "--json"]) == status
+        (one,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+        if status:
+            assert one["reason"] == "changed its input"
+            assert one["checks"][-1]["changed"] == ["x"]
+
+
 def test_all_of_a_file_runs_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "s").mkdir()
-    body = "table = dict(one=1)\ndef f(x, p):\n    table['one']\n    return g(x, p)\n"
+    body = "table = {'one': 1}.copy()\ndef f(x, p):\n    table['one']\n    return g(x, p)\n"
     (tmp_path / "s/a.py").write_text(submission(body, tmp_path))
     assert judge(tmp_path / "s", capsys)[0]["reason"] == "exception"
     assert judge(tmp_path / "s", capsys, "--run-all")[0]["status"] == "passed"

@@ -53,6 +53,55 @@ raise ValueError("never")
     assert loaded.broken == []
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *('float("-inf")', "tuple([0, 2, 3])", "np.float64(1e-5)", "numpy.dtype('float32')"),
+        *("-max(1, 2) / len((1, 2))", "dict(a=1)", "np.finfo(np.float32).eps", "slice(None, -1)"),
+        *("list(range(3))", "round(2.5, ndigits=1)", "np.float32(np.pi)"),
+    ],
+)
+def test_constants_that_only_make_a_value_are_carried_out(tmp_path: Path, value: str) -> None:
+    loaded = load_text(tmp_path, f"import numpy as np, numpy\nA = {value}\n")
+    assert "A" in loaded.names
+    assert loaded.skipped == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("open('x')", "np.load('x')", "max([1], key=lambda x: exit())", "float(exit())"),
+        *("str(open)(1)", "numpy.float64(exit())", "tuple(*[exit])", "dict(**exit())"),
+        *("os.float64(1)", "np.random.int8(3)", "abs(f(3))", "int(x=input())"),
+    ],
+)
+def test_a_call_that_could_do_more_is_not_and_its_name_is_kept(tmp_path: Path, value: str) -> None:
+    text = f"import numpy as np, numpy, os\ndef f(x): return A\nA = {value}\n"
+    loaded = load_text(tmp_path, text)
+    assert "A" not in loaded.names
+    assert loaded.skipped == {"A": f"line 3, A = {value}, was not carried out; --run-all does"}
+
+
+def test_a_builtin_of_the_submission_s_own_is_no_builtin(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, "def float(x): raise SystemExit\nA = float(3)\n")
+    assert "A" not in loaded.names
+
+
+def test_a_name_that_was_not_carried_out_is_told_where_it_is_missed(tmp_path: Path) -> None:
+    text = """
+if __name__ == "__main__": MAIN = 1
+for i in range(3): LOOPED = i
+with open("x") as stream: import json as j
+TABLE = make_a_very_long_table_of_numbers(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+def f(x, n=LOOPED): return x
+"""
+    loaded = load_text(tmp_path, text)
+    assert set(loaded.skipped) == {"i", "LOOPED", "stream", "j", "TABLE"}
+    assert loaded.skipped["TABLE"] == "line 5, TABLE = ..., was not carried out; --run-all does"
+    (broken,) = loaded.broken
+    assert "name 'LOOPED' is not defined; line 3, for i in range(3):" in broken
+
+
 def test_the_last_definition_wins_and_it_is_said(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, "def f(): return 1\ndef f(): return 2\n")
     assert loaded.names["f"]() == 2

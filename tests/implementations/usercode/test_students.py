@@ -205,6 +205,24 @@ def test_a_layer_command_tells_a_changed_input_too(
     assert "wrong sign" in last
 
 
+def test_how_a_result_is_judged_is_said_beside_the_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = {"right": "out.astype(np.float32)", "wrong": "np.sin(out).astype(np.float32)"}
+    for name, end in ends.items():
+        text = write("pool_forward", "    return out", f"    return {end}")
+        (tmp_path / f"{name}.py").write_text(text)
+    args = ["pool", "--x", "normal:2x3x4x6", "-k", "2", "--call", "y=pool_forward(x, k, s)"]
+    args += ["--no-values", "--against"]
+    assert main([*args, str(tmp_path / "right.py")]) == 0
+    assert "y: judged as float32, which it computes in\n" in capsys.readouterr().out
+    assert main([*args, str(tmp_path / "wrong.py")]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert " of 36 wrong; judged as float32" in last
+    assert run(HOMEWORK, "--against", str(tmp_path / "right.py"), "--match", "pool/") == 0
+    assert capsys.readouterr().out.count("judged as float32") == 2
+
+
 def test_the_samples_report(capsys: pytest.CaptureFixture[str]) -> None:
     """The README's class report; ana is all right, every other has a named fault."""
     folder = str(ROOT / "samples/submissions")
@@ -250,6 +268,62 @@ def test_cs231n_configs_take_that_course_s_functions(
     out = capsys.readouterr().out
     assert status == 0, out
     assert "20 of 20 points" in out
+
+
+CROPS = "dx[:, :, p : p + x.shape[2], p : p + x.shape[3]]"
+NORMAL = "    return batch_norm_forward(x, gamma, beta, eps), (x, gamma, beta, eps)"
+OUTSIDE = """    mean, std = (f(x, axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.std))
+    gamma, beta = (a[:, None, None].astype(np.float32) for a in (gamma, beta))
+    y = ((x - mean) / (std + eps)).astype(np.float32) * gamma + beta
+    return y, (x, gamma[:, 0, 0], beta[:, 0, 0], eps)"""
+
+
+@pytest.mark.parametrize(
+    ("function", "old", "new", "failing"),
+    [
+        ("conv_backward_naive", CROPS, "dx[:, :, p:-p, p:-p]", ["conv_backward/unpadded"]),
+        ("spatial_batchnorm_forward", NORMAL, OUTSIDE, ["spatial_batchnorm_forward/small"]),
+    ],
+)
+def test_the_cs231n_cases_tell_what_ordinary_cases_hide(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    function: str,
+    old: str,
+    new: str,
+    failing: list[str],
+) -> None:
+    """A crop that holds for padding alone, and an eps that counts where x is small."""
+    assert old in CS231N
+    (tmp_path / "layers.py").write_text(RIGHT + CS231N.replace(old, new))
+    config = str(ROOT / "configs/homework-cs231n.yaml")
+    assert run(config, "--against", str(tmp_path / "layers.py"), "--json") == 1
+    (records,) = rows(capsys.readouterr().out).values()
+    stem = function.removesuffix("_naive")
+    named = [one["name"] for one in records if one["status"] == "failed"]
+    assert [name for name in named if name.startswith(stem)] == failing
+
+
+def test_padding_of_one_axis_alone_is_a_case(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        RIGHT[: RIGHT.index("def zero_padding")]
+        + """
+def zero_padding(X, padding):
+    ph, pw = padding
+    N, C, H, W = X.shape
+    out = np.zeros((N, C, H + 2 * ph, W + 2 * pw))
+    out[:, :, ph:-ph, pw:-pw] = X
+    return out
+"""
+    )
+    (tmp_path / "s.py").write_text(text)
+    args = (HOMEWORK, "--against", str(tmp_path / "s.py"), "--match", "padding", "--json")
+    assert run(*args) == 1
+    (records,) = rows(capsys.readouterr().out).values()
+    statuses = [one["status"] for one in records if one["function"] == "zero_padding"]
+    assert statuses == ["passed", "failed"]
 
 
 CS231N = """
