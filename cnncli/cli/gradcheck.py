@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -55,6 +54,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cli.status import exit_status
     from cnncli.errors import UsageError
     from cnncli.layers.parameters import parameters
+    from cnncli.report.visible import say
     from cnncli.runs.one import run_case
 
     output = Output.take(values)
@@ -88,7 +88,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         made, skipped = _possible(entries, tolerance, options)
         for name, result in skipped.items():
             if not output.quiet:
-                print(f"note: {name} is skipped: {result.error}", file=sys.stderr)
+                say(f"note: {name} is skipped: {result.error}")
     found = {entry.name: run_case(case, options) for entry, case in made}
     results = [(found | skipped)[entry.name] for entry in entries]
     save_config(config, made)

@@ -117,6 +117,7 @@ def _number(text: str | None, flag: str, default: float, *, whole: bool = False)
 def _prepare(entries: Iterable[Entry], options: RunOptions) -> tuple[list[Prepared], int]:
     """Return the cases that call something, ready, and the status that bad ones ask for."""
     from cnncli.cli.status import BAD_INPUT, PASSED
+    from cnncli.report.visible import say
     from cnncli.runs.submissions import prepare_case
 
     prepared, status = [], PASSED
@@ -126,7 +127,7 @@ def _prepare(entries: Iterable[Entry], options: RunOptions) -> tuple[list[Prepar
                 continue  # a case of a folder that is not about functions
             prepared.append(prepare_case(entry.build(), options))
         except CnncliError as error:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}")
             status = BAD_INPUT
     return prepared, status
 

@@ -9,6 +9,7 @@ from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
 from cnncli.report.numbers import error_text, index_text, number_text, value_text
+from cnncli.report.visible import visible
 from cnncli.runs.result import Result, TensorResult
 
 if TYPE_CHECKING:
@@ -324,14 +325,14 @@ def make_table(*columns: str) -> Table:
 
 
 def make_text(text: str, style: str = "") -> Text:
-    """Return text that is never read as markup."""
+    """Return text that is never read as markup, its control characters as visible escapes."""
     return _text(text, style)
 
 
 def _text(text: str, style: str = "") -> Text:
     from rich.text import Text
 
-    return Text(text, style=style)
+    return Text(visible(text), style=style)
 
 
 def _say(console: Console, text: str, status: str) -> None:
