@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnncli.checks.check import Check
-from cnncli.report.numbers import error_text, index_text, number_text, value_text
+from cnncli.report.numbers import apart_texts, error_text, index_text, value_text
 from cnncli.report.tables import STYLES, identity_text, make_table, make_text
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _worst(check: Check, full: bool) -> str:
         return f"shape {got}, should be {expected}"
     if check.identity:
         return identity_text(check, full)
-    got, expected = (number_text(v, full=full) for v in (check.worst.got, check.worst.expected))
+    got, expected = apart_texts(check.worst.got, check.worst.expected, full=full)
     many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
     return f"{index_text(check.tensor, check.worst.index)} {got}, numeric {expected}{many}"
 

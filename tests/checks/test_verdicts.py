@@ -264,3 +264,31 @@ def test_a_hint_for_a_vacuous_check_names_the_shape_that_is_there(capsys: Capsys
     command = ("gradcheck", "bn", "--x", "normal:3x2x4x5", "--gamma", "zeros", "--wrt", "x")
     notes = [check.get("note", "") for check in results(capsys, *command)[1][0]["checks"]]
     assert notes[0].endswith("gamma is all zero; give values, such as --gamma normal:2")
+
+
+def given_dx(capsys: Capsys, folder: Path, factor: float, *flags: str) -> dict[str, Any]:
+    """Return the identity's check of a right dx that was rounded to float32 and then scaled."""
+    command = ("conv", "--x", "normal:2x3x7x6", "--w", "normal:4x3x3x2", "--stride", "2,1")
+    dx = saved(capsys, folder, *command)["dx"].astype(np.float32).astype(np.float64)
+    np.save(folder / "theirs.npy", dx * factor)
+    expect = ("--expect", f"dx={folder / 'theirs.npy'}", "--wrt", "x")
+    _, (result,) = results(capsys, "gradcheck", *command, *expect, *flags)
+    (ours,) = [c for c in result["checks"] if "identity" in c and c["subject"] == "ours"]
+    assert (ours["verdict"], ours["rtol"]) == ("pass", 1e-11)
+    (theirs,) = [c for c in result["checks"] if "identity" in c and c["subject"] == "expected"]
+    return dict(theirs)
+
+
+def test_an_identity_of_a_given_gradient_is_judged_by_its_own_tolerance(
+    capsys: Capsys, tmp_path: Path
+) -> None:
+    """What is right to 1e-6 may have been float32 on its way: ours alone owes 1e-11."""
+    once = given_dx(capsys, tmp_path, 1.0)
+    assert once["terms_rel_error"] > 1e-11
+    assert (once["verdict"], once["rtol"]) == ("pass", 1e-6)
+    strict = given_dx(capsys, tmp_path, 1.0, "--rtol", "1e-11")
+    assert (strict["verdict"], strict["rtol"]) == ("fail", 1e-11)
+    far = given_dx(capsys, tmp_path, 1.0 + 1e-4)
+    assert far["verdict"] == "fail"
+    assert given_dx(capsys, tmp_path, 1.0 + 1e-4, "--rtol", "1e-3")["verdict"] == "pass"
+    assert given_dx(capsys, tmp_path, 1.0 + 1e-4, "--atol", "0.01")["verdict"] == "pass"
