@@ -108,7 +108,8 @@ def _say_notes(console: Console, check: Check) -> None:
     if check.also_changed:
         console.print(make_text(f"{check.tensor}: {check.also_changed}", STYLES[check.verdict]))
         console.print()
-    if check.note and check.check == "gradcheck":
-        text = f"{check.tensor} ({check.subject}): {check.note}"
+    if check.note and (check.check == "gradcheck" or check.verdict == "kink"):
+        whose = check.subject or check.implementation
+        text = f"{check.tensor} ({whose}): {check.note}"
         console.print(make_text(text, STYLES[check.verdict]))
         console.print()

@@ -292,3 +292,63 @@ def test_an_identity_of_a_given_gradient_is_judged_by_its_own_tolerance(
     assert far["verdict"] == "fail"
     assert given_dx(capsys, tmp_path, 1.0 + 1e-4, "--rtol", "1e-3")["verdict"] == "pass"
     assert given_dx(capsys, tmp_path, 1.0 + 1e-4, "--atol", "0.01")["verdict"] == "pass"
+
+
+SHARING = """
+import numpy as np
+
+
+def back(dy, x, kernel, how):
+    n, c, h, w = x.shape
+    r = x.reshape(n, c, h // kernel[0], kernel[0], w // kernel[1], kernel[1])
+    wins = (r == r.max((3, 5), keepdims=True)).astype(float)
+    if how == 0:  # shared among the tied
+        wins /= wins.sum((3, 5), keepdims=True)
+    if how == 1:  # the last of the tied
+        flat = wins.swapaxes(3, 4).reshape(*r.shape[:3], r.shape[4], -1)
+        last = flat.shape[-1] - 1 - flat[..., ::-1].argmax(-1)
+        flat = np.eye(flat.shape[-1])[last]
+        wins = flat.reshape(n, c, h // kernel[0], r.shape[4], *kernel).swapaxes(3, 4)
+    return (wins * dy[:, :, :, None, :, None]).reshape(x.shape)
+"""
+
+
+@pytest.mark.parametrize(
+    "how, x, cause",
+    [
+        (0, "integers:2x3x6x8", "dx shares dy among a window's tied maxima"),
+        (0, "zeros:2x3x6x8", "dx shares dy among a window's tied maxima"),
+        (1, "integers:2x3x6x8", "dx pays the last of a window's tied maxima"),
+        (2, "integers:2x3x6x8", "dx pays every tied maximum the window's whole dy"),
+    ],
+)
+def test_ties_of_a_persons_function_are_judged_as_those_of_an_array(
+    capsys: Capsys, tmp_path: Path, how: int, x: str, cause: str
+) -> None:
+    """Sharing dy among tied winners is right in a gradient check, and no more than that."""
+    (tmp_path / "s.py").write_text(SHARING)
+    call = ("--against", str(tmp_path / "s.py"), "--call", f"dx=back(dy, x, kernel, {how})")
+    command = ("pool", "--x", x, "--kernel", "3,2")
+    status, (result,) = results(capsys, "gradcheck", *command, *call)
+    (theirs,) = [check for check in result["checks"] if check["check"] == "against"]
+    if how == 2:
+        assert (status, theirs["verdict"]) == (1, "fail")
+    else:
+        assert (status, theirs["verdict"], theirs["mismatched"]) == (0, "kink", 0)
+        assert theirs["tied"] > 0
+        assert "reason" not in theirs
+    # Beside ours, without a gradient check, it is another result, and which one is said.
+    status, (result,) = results(capsys, *command, "--backward", *call)
+    (theirs,) = result["checks"]
+    assert (status, theirs["verdict"], theirs["reason"]) == (1, "fail", "wrong at ties only")
+    assert theirs["diagnosis"][0]["cause"].startswith(cause)
+
+
+def test_a_fault_beside_ties_is_no_kink(capsys: Capsys, tmp_path: Path) -> None:
+    text = SHARING.replace("return (wins", "wins[1, 2, 0, :, 0] += 0.5\n    return (wins")
+    (tmp_path / "s.py").write_text(text)
+    call = ("--against", str(tmp_path / "s.py"), "--call", "dx=back(dy, x, kernel, 0)")
+    command = ("gradcheck", "pool", "--x", "integers:2x3x6x8", "--kernel", "3,2")
+    status, (result,) = results(capsys, *command, *call)
+    (theirs,) = [check for check in result["checks"] if check["check"] == "against"]
+    assert (status, theirs["verdict"]) == (1, "fail")
