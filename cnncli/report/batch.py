@@ -85,7 +85,7 @@ def check_text(check: dict[str, Any]) -> str:
         text += f": {element} {_number(ours[1])}, {theirs[0]} {_number(theirs[1])}"
         if check.get("mismatched"):
             text += f"; {check['mismatched']} of {check['elements']} wrong"
-    elif "got" in check:
+    elif "got" in check and not (check.get("reason") and check.get("note")):
         got, expected = (value_text(check.get(k), full=True) for k in ("got", "expected"))
         text += f": {got}, expected {expected}"
     return f"{text} ({check['note']})" if check.get("note") else text

@@ -227,7 +227,7 @@ def _worst_text(check: Check, full: bool) -> str:
         if check.bound_share is not None and check.note:
             many += f"; {check.note}"
         return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"
-    if check.check == "against" and check.got is None:
+    if check.check == "against" and (check.got is None or check.note):
         return ": ".join(text for text in (check.reason, check.note) if text)
     if check.note and check.note.startswith("shapes differ: "):
         return check.note
