@@ -11,7 +11,7 @@ from cnncli.checks.check import Check
 from cnncli.checks.compare import compare, default_tolerance
 from cnncli.errors import CnncliError
 from cnncli.implementations.base import CannotExpressError, Computed, Implementation, Task
-from cnncli.layers.base import Layer, Plan, Tensors
+from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +117,12 @@ def judge_tensor(
     theirs = computed.tensors[name]
     if theirs.shape != ours.shape:
         return _failed(
-            label, name, "wrong shape", got=list(theirs.shape), expected=list(ours.shape)
+            label,
+            name,
+            "wrong shape",
+            got=list(theirs.shape),
+            expected=list(ours.shape),
+            note=f"{shape_text(theirs.shape)} should be {shape_text(ours.shape)}",
         )
     rtol, atol = _tolerance(ours, computed.stored, tolerance)
     equal_nan = bool(tolerance.equal_nan)

@@ -93,6 +93,8 @@ ROWS: tuple[tuple[Any, ...], ...] = (
     ("bias repeated", "conv", "y", "{t} has the bias b added too often, or subtracted", "add b once, outside the loop over channels", conv.bias_twice),
     # pooling
     ("ties all paid", "pool", "dx", "{t} pays every tied maximum the window's whole dy", "pay one of them (argmax), not all that equal the maximum", pool.all_maxima_paid),
+    ("ties shared", "pool", "dx", "{t} shares dy among a window's tied maxima; ours pays the first", "pay one of them: argmax takes the first", pool.ties_shared),
+    ("last of the tied", "pool", "dx", "{t} pays the last of a window's tied maxima; ours pays the first", "seek the maximum with >, not >=", pool.last_tied),
     ("overwritten", "pool", "dx", "{t} has overlapping windows written over each other, not added", "use += in place of = where windows overlap", pool.overwritten),
     ("winner in the padding", "pool", "y dx", "{t} lets padding win: zeros beat negative elements", "pad with minus infinity, or keep windows inside", pool.padding_wins),
     ("other mode", "pool", "y dx", "{t} is that of the other mode: mean for maximum, or the reverse", "check the mode", pool.other_mode),

@@ -47,6 +47,29 @@ def all_maxima_paid(b: Bench) -> Array:
     )
 
 
+def _paid_at_ties(b: Bench, shares: Callable[[int], Array]) -> Array:
+    """Return dx where a tied window's winners, in order, get these shares of its dy."""
+    from cnncli.checks.ties import find_ties
+
+    _is(b, "max")
+    ties = find_ties(b.plan, b.x, b.dy)
+    need(bool(ties.edges))
+    dx: Array = b.redo(dy=np.where(ties.tied, 0.0, b.dy)).reshape(-1).copy()
+    for window, winners in ties.edges.items():
+        np.add.at(dx, winners, b.dy.reshape(-1)[window] * shares(len(winners)))
+    return dx.reshape(b.plan.inputs["x"])
+
+
+def ties_shared(b: Bench) -> Array:
+    """The tied maxima of a window share its dy evenly."""
+    return _paid_at_ties(b, lambda count: np.full(count, 1 / count))
+
+
+def last_tied(b: Bench) -> Array:
+    """The last of the tied maxima gets the window's dy."""
+    return _paid_at_ties(b, lambda count: np.eye(count)[-1])
+
+
 def _winners(b: Bench, numbers: Array) -> list[tuple[Any, Array]]:
     return [(i, np.where(numbers[o] == n, b.dy[o], 0.0)) for n, _, o, i in b.windows().overlaps()]
 
@@ -101,6 +124,9 @@ def padding_wins(b: Bench) -> Array:
 def other_mode(b: Bench) -> Array:
     """The mean's gradient for the maximum, or the maximum's for the mean."""
     to = "avg" if b.plan.params["mode"] == "max" else "max"
+    if to == "avg" and b.name == "dx":
+        # Where whole windows tie, this is what sharing dy among them gives.
+        need(bool((b.redo(name="y") + b.redo(name="y", x=-b.x)).any()))
     arguments = dict(b.plan.arguments)
     arguments.pop("count_include_pad", None)
     if to == "avg":

@@ -25,13 +25,15 @@ class Identity:
 
     `left` and `right` are its sides, `terms` the sum of the absolute terms that went into them,
     those of the gradient itself too: where these cancel, the sides are rounding and nothing else.
-    `rounding` is what rounding may leave beyond a share of the terms.
+    `rounding` is what rounding may leave beyond a share of the terms, `weights` what an error of 1
+    in every element of the gradient could make of the sides.
     """
 
     text: str
     left: NDArray[Any]
     right: NDArray[Any]
     terms: NDArray[Any]
+    weights: NDArray[Any] | float = 1.0
     rounding: NDArray[Any] | float = 0.0
 
 
@@ -95,6 +97,7 @@ def _adjoint(
         left=np.asarray(left.sum()),
         right=np.asarray(right.sum()),
         terms=np.asarray(absolute),
+        weights=np.asarray(np.abs(value).sum()),
     )
 
 
@@ -124,6 +127,7 @@ def _sums_to_zero(
         left=sums,
         right=np.zeros_like(sums),
         terms=each.sum(axis=axes) + np.abs(gradient).sum(axis=axes),
+        weights=gradient.size / sums.size,
         rounding=rounding_bound(layer, plan, tensors, "dx", unit).sum(axis=axes),
     )
 
@@ -132,7 +136,13 @@ def _sums(text: str, gradient: NDArray[Any], dy: NDArray[Any], space: tuple[int,
     import numpy as np
 
     sizes = np.abs(gradient).sum(axis=space) + np.abs(dy).sum(axis=space)
-    return Identity(text=text, left=gradient.sum(axis=space), right=dy.sum(axis=space), terms=sizes)
+    return Identity(
+        text=text,
+        left=gradient.sum(axis=space),
+        right=dy.sum(axis=space),
+        terms=sizes,
+        weights=gradient.size / sizes.size,
+    )
 
 
 def _pays_all(plan: Plan) -> bool:

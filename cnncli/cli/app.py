@@ -202,7 +202,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    text = f"error: {message}\n"
-    encoding = sys.stderr.encoding or "utf-8"
-    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    from cnncli.report.visible import say
+
+    say(f"error: {message}")
     return status

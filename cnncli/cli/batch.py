@@ -23,6 +23,7 @@ from cnncli.layers.table import LAYERS
 from cnncli.report.batch import HEADER, Tally, case_line, names_text, show_end
 from cnncli.report.batchprogress import Progress
 from cnncli.report.junit import JUnitFile
+from cnncli.report.visible import say
 from cnncli.runs.many import Batch
 from cnncli.runs.one import RunOptions
 from cnncli.runs.outcome import WELL, Outcome
@@ -241,9 +242,9 @@ def list_cases(selection: Selection, job: Job, *, json: bool) -> int:
         except CnncliError as error:
             if entry.skip_invalid and entry.error is None and job.impossible(entry):
                 skipped += 1
-                _say(f"skipped: {label}: {error.message}")
+                say(f"skipped: {label}: {error.message}")
                 continue
-            _say(f"error: {error.at(entry.where)}")
+            say(f"error: {error.at(entry.where)}")
             status = BAD_INPUT
             continue
         planned += 1
@@ -281,7 +282,7 @@ def _tell_not_handed_in(selection: Selection, job: Job) -> None:
     lacking = [(entry.name, job.not_handed_in(entry)) for entry in selection]
     texts = [f"{', '.join(names)} of {case}" for case, names in lacking if names]
     if texts:
-        _say(f"note: not handed in, so not judged: {names_text(texts)} (--expect {job.expect})")
+        say(f"note: not handed in, so not judged: {names_text(texts)} (--expect {job.expect})")
 
 
 def _is_simple(batch: Batch) -> bool:
@@ -294,12 +295,12 @@ def _resume(file: ResultsFile, selection: Selection, batch: Batch) -> None:
 
     file.keep(selection, lambda entry: case_key(batch.job, entry))
     for note in file.notes:
-        _say(f"{file.path}: {note}")
+        say(f"{file.path}: {note}")
     missing = [e.name for e in selection if _label(e) not in file.kept]
     text = f"{file.path}: {len(selection) - len(missing)} of {len(selection)} cases are there"
     if missing:
         text += f"; {len(missing)} to run: {names_text(missing)}"
-    _say(text)
+    say(text)
 
 
 def _label(entry: Entry) -> str:
@@ -335,7 +336,7 @@ def _run_all(selection: Selection, batch: Batch, output: Output, file: ResultsFi
     except KeyboardInterrupt:
         # What is done is written; the summary says how much that is.
         sinks.show_end()
-        _say("error: interrupted")
+        say("error: interrupted")
         return INTERRUPTED
     sinks.show_end()
     return _status(sinks, selection)
@@ -394,7 +395,7 @@ class _Sinks:
     def _print(self, outcome: Outcome) -> None:
         if outcome.error is not None and outcome.status != "skipped":
             self._progress.clear()
-            _say(f"error: {outcome.error}")
+            say(f"error: {outcome.error}")
         if self._output.json or self._shows_lines:
             if self._is_live:
                 self._progress.clear()
@@ -418,11 +419,6 @@ def _make_safe() -> None:
     """Let a name in a script that standard output cannot show be escaped, not end the program."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _say(text: str) -> None:
-    encoding = sys.stderr.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
 
 
 def _refuse_shared_folders(selection: Selection) -> None:

@@ -147,6 +147,7 @@ def layer_entry(
 def _tell_not_handed_in(base: Entry, flags: Mapping[str, Node], expect: Sequence[str]) -> None:
     """Say what a folder of expected tensors lacks: what is not there is not judged."""
     from cnncli.cases.handedin import not_handed_in
+    from cnncli.report.visible import say
 
     folders = [text for text in expect if Path(text).is_dir()]
     if not folders:
@@ -159,8 +160,7 @@ def _tell_not_handed_in(base: Entry, flags: Mapping[str, Node], expect: Sequence
     for folder in folders:
         names = not_handed_in(case, folder)
         if names:
-            print(f"note: not handed in, so not judged: {', '.join(names)} (--expect {folder})",
-                  file=sys.stderr)  # fmt: skip
+            say(f"note: not handed in, so not judged: {', '.join(names)} (--expect {folder})")
 
 
 def _calls(texts: Sequence[str]) -> Node:

@@ -127,7 +127,7 @@ def _compare(values: dict[str, Any]) -> None:
 
         from cnncli.runs.comparing import compared_record
 
-        print(json.dumps(compared_record(compared), allow_nan=False, ensure_ascii=False))
+        print(json.dumps(compared_record(compared), allow_nan=False))
     elif not output.quiet:
         from cnncli.report.console import make_console
 

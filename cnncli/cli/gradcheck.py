@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -63,6 +62,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.cli.status import exit_status
     from cnncli.errors import UsageError
     from cnncli.layers.parameters import parameters
+    from cnncli.report.visible import say
     from cnncli.runs.one import run_case
 
     output = Output.take(values)
@@ -100,7 +100,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         made, skipped = _possible(entries, tolerance, options, by_flag)
         for name, result in skipped.items():
             if not output.quiet:
-                print(f"note: {name} is skipped: {result.error}", file=sys.stderr)
+                say(f"note: {name} is skipped: {result.error}")
     for _, case in made:
         _judge_calls(case)
     found = {entry.name: run_case(case, options) for entry, case in made}

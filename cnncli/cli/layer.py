@@ -23,6 +23,8 @@ def add_layer_command(app: typer.Typer, layer: Layer, panel: str) -> None:
 
 
 def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
+    from dataclasses import replace
+
     from cnncli.cli.call import (
         Output,
         build,
@@ -52,6 +54,7 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     if library is not None:
         print("\n".join(written_as(case, library) for case in cases), end="")
         return
+    options = replace(options, keep_references=bool(pictures.show))
     results = [run_case(case, options) for case in cases]
     save_config(config, list(zip(entries, cases, strict=True)))
     deliver(results, output, pictures=pictures)

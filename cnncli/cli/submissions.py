@@ -111,10 +111,9 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
 
         show_grades(make_console(), rows)
     if is_interrupted:
-        print(
-            f"error: interrupted; {len(rows)} of {len(submissions)} submissions were judged",
-            file=sys.stderr,
-        )
+        from cnncli.report.visible import say
+
+        say(f"error: interrupted; {len(rows)} of {len(submissions)} submissions were judged")
         return INTERRUPTED
     failed = any(one["status"] != "passed" for row in rows for one in row.records)
     return max(status, BAD_INPUT if status else PASSED, FAILED if failed else PASSED)
@@ -141,6 +140,7 @@ def _prepare(
     What is left out is said, unless `quiet`: cases without a call, and checks of our own results.
     """
     from cnncli.cli.status import BAD_INPUT, PASSED
+    from cnncli.report.visible import say
     from cnncli.runs.submissions import prepare_case
 
     prepared, status = [], PASSED
@@ -158,7 +158,7 @@ def _prepare(
             if case.gradcheck is not None:
                 ours["gradcheck"].append(case.name)
         except CnncliError as error:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}")
             status = BAD_INPUT
     if not quiet:
         _tell_left_out(uncalled, ours)
@@ -167,14 +167,15 @@ def _prepare(
 
 def _tell_left_out(uncalled: Sequence[str], ours: Mapping[str, Sequence[str]]) -> None:
     from cnncli.report.batch import names_text
+    from cnncli.report.visible import say
 
     def cases(names: Sequence[str]) -> str:
         return f"{len(names)} case{'s' if len(names) != 1 else ''}"
 
     notes = []
     if uncalled:
-        say, are = ("says", "is") if len(uncalled) == 1 else ("say", "are")
-        notes.append(f"{cases(uncalled)} {say} no call and {are} left out: {names_text(uncalled)}")
+        says, are = ("says", "is") if len(uncalled) == 1 else ("say", "are")
+        notes.append(f"{cases(uncalled)} {says} no call and {are} left out: {names_text(uncalled)}")
     for key, names in ours.items():
         if names:
             notes.append(
@@ -182,7 +183,7 @@ def _tell_left_out(uncalled: Sequence[str], ours: Mapping[str, Sequence[str]]) -
                 f"since people's functions are judged here: {names_text(names)}"
             )
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}")
 
 
 def _judge(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnncli.layers.base import shape_text
 from cnncli.report.numbers import index_text, number_text, value_text
+from cnncli.report.visible import one_line
 from cnncli.runs.outcome import STATUSES, WELL, Outcome
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def case_line(outcome: Outcome) -> str:
     shape = shape_text(outcome.shape) if outcome.shape else ""
     reason = ""
     if outcome.status == "skipped" and outcome.error is not None:
-        reason = f"  ({outcome.error.message})"
+        reason = f"  ({one_line(outcome.error.message)})"
     return (
         f"{outcome.status:8} {outcome.layer or '':5} {shape:14} {checks:>7} "
-        f"{outcome.seconds:8.3f}  {_printable(outcome.label)}{reason}"
+        f"{outcome.seconds:8.3f}  {one_line(outcome.label)}{reason}"
     )
 
 
@@ -84,7 +85,7 @@ def check_text(check: dict[str, Any]) -> str:
         text += f": {element} {_number(ours[1])}, {theirs[0]} {_number(theirs[1])}"
         if check.get("mismatched"):
             text += f"; {check['mismatched']} of {check['elements']} wrong"
-    elif "got" in check:
+    elif "got" in check and not (check.get("reason") and check.get("note")):
         got, expected = (value_text(check.get(k), full=True) for k in ("got", "expected"))
         text += f": {got}, expected {expected}"
     return f"{text} ({check['note']})" if check.get("note") else text
@@ -100,20 +101,20 @@ def summary(tally: Tally) -> str:
 
 def show_end(console: Console, tally: Tally) -> None:
     """Print the first failures, with the command that runs each alone, and the line of counts."""
-    from rich.text import Text
+    from cnncli.report.tables import make_text
 
     if tally.failures:
         console.print()
         more = f", the first {len(tally.failures)}" if tally.unwell > len(tally.failures) else ""
-        console.print(Text(f"{tally.unwell} not well{more}:", style="bold red"))
+        console.print(make_text(f"{tally.unwell} not well{more}:", "bold red"))
         for outcome in tally.failures:
-            console.print(Text(f"  {outcome.status:8} {_printable(outcome.label)}"))
-            console.print(Text(f"    {_printable(failure_text(outcome))}"))
+            console.print(make_text(f"  {outcome.status:8} {one_line(outcome.label)}"))
+            console.print(make_text(f"    {one_line(failure_text(outcome))}"))
             if outcome.reproduce:
                 # Never folded by us, so that it can be copied.
-                console.print(Text(f"    {outcome.reproduce}"), soft_wrap=True)
+                console.print(make_text(f"    {outcome.reproduce}"), soft_wrap=True)
         console.print()
-    console.print(Text(summary(tally), style="bold red" if tally.unwell else "green"))
+    console.print(make_text(summary(tally), "bold red" if tally.unwell else "green"))
 
 
 def names_text(names: Sequence[str], most: int = 10) -> str:
@@ -124,7 +125,3 @@ def names_text(names: Sequence[str], most: int = 10) -> str:
 
 def _number(value: Any) -> str:
     return value if isinstance(value, str) else number_text(value, full=True)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

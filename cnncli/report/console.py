@@ -12,14 +12,14 @@ PIPE_WIDTH = 100_000
 
 
 def make_console(stream: TextIO | None = None) -> Console:
-    """Return a console that never reads user text as markup and never cuts what it pipes."""
-    from rich.console import Console
+    """Return a console that never obeys user text and never cuts what it pipes."""
+    from cnncli.report.screen import Screen
 
     stream = sys.stdout if stream is None else stream
     # A name in a script this stream cannot show must not end the program.
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
-    console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    console = Screen(file=stream, soft_wrap=False)
     if not stream.isatty():
         console.width = PIPE_WIDTH
     return console

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as xml
 
+from cnncli.report.visible import visible
 from cnncli.runs.grades import PASSED, Record, Row, also_changed
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -37,7 +38,8 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 def _cell(text: str) -> str:
     """Return text that no spreadsheet takes for a formula: a file's name is its owner's choice."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    shown = visible(text)
+    return f"'{shown}" if text.startswith(_FORMULA) else shown
 
 
 def gradescope_text(row: Row) -> str:
@@ -138,10 +140,10 @@ def _output(one: Record) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text without the characters that XML 1.0 cannot hold."""
+    """Return text with control characters as escapes, and none that XML 1.0 cannot hold."""
     return "".join(
         c
         if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
         else "?"
-        for c in text
+        for c in visible(text)
     )

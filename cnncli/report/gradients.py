@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnncli.checks.check import CHANGED, Check
-from cnncli.report.numbers import error_text, index_text, number_text, value_text
+from cnncli.report.numbers import apart_texts, error_text, index_text, value_text
 from cnncli.report.tables import STYLES, identity_text, make_table, make_text
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _worst(check: Check, full: bool) -> str:
         return f"shape {got}, should be {expected}"
     if check.identity:
         return identity_text(check, full)
-    got, expected = (number_text(v, full=full) for v in (check.worst.got, check.worst.expected))
+    got, expected = apart_texts(check.worst.got, check.worst.expected, full=full)
     many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
     return f"{index_text(check.tensor, check.worst.index)} {got}, numeric {expected}{many}"
 
@@ -108,12 +108,15 @@ def _say_notes(console: Console, check: Check) -> None:
     if check.also_changed:
         console.print(make_text(f"{check.tensor}: {check.also_changed}", STYLES[check.verdict]))
         console.print()
+    # A note on numbers that were compared; the table says it where there is nothing else to say.
     compared = check.check == "against" and check.worst is not None and check.reason != CHANGED
-    compared = compared and bool(check.mismatched or check.verdict == "pass")
-    if compared and check.note and check.bound_share is None:  # which the table says already
+    of_numbers = bool(check.mismatched) or check.verdict == "pass"
+    is_kink = check.verdict == "kink"
+    if compared and of_numbers and not is_kink and check.note and check.bound_share is None:
         console.print(make_text(f"{check.tensor}: {check.note}"))
         console.print()
-    if check.note and check.check == "gradcheck":
-        text = f"{check.tensor} ({check.subject}): {check.note}"
+    if check.note and (check.check == "gradcheck" or is_kink):
+        whose = check.subject or check.implementation
+        text = f"{check.tensor} ({whose}): {check.note}"
         console.print(make_text(text, STYLES[check.verdict]))
         console.print()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cnncli.layers.base import shape_text
 from cnncli.report.numbers import index_text
+from cnncli.report.visible import visible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,7 +173,7 @@ def _draw(panel: Panel, width: int, look: Look) -> list[Text]:
 
     cells, factor, grown = _fit(panel, width, look)
     low, high = panel.scale or common_scale(cells if factor > 1 else panel.plane)
-    lines = [Text(panel.title, style="bold")]
+    lines = [Text(visible(panel.title), style="bold")]
     lines += _picture(cells, grown, low, high, look, width)
     lines += _legend(low, high, look, width)
     if factor > 1:

@@ -14,6 +14,7 @@ from typing import IO
 from xml.sax.saxutils import escape, quoteattr
 
 from cnncli.report.batch import check_text
+from cnncli.report.visible import visible
 from cnncli.runs.files import refuse_unwritable, whole_file
 from cnncli.runs.outcome import Outcome
 
@@ -82,10 +83,10 @@ def _element(tag: str, message: str, kind: str, lines: list[str]) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return text without what no XML document may hold."""
+    """Return text with control characters as escapes, without what no XML may hold."""
     return "".join(
         c
-        if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c >= "\U00010000"
+        if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c >= "\U00010000"
         else "\ufffd"
-        for c in text
+        for c in visible(text)
     )

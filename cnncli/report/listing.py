@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from cnncli.layers.base import shape_text
+from cnncli.report.visible import one_line
 from cnncli.runs.memory import size_text
 from cnncli.runs.one import PlannedCase
 
@@ -19,7 +20,7 @@ def plan_line(label: str, planned: PlannedCase, operations: int) -> str:
     x, y = shape_text(inputs["x"]), shape_text(planned.plan.upstream)
     return (
         f"{planned.layer:5} {x:14} {w:12} {y:14} {count_text(operations):>10} "
-        f"{size_text(planned.needed_bytes):>10}  {label}"
+        f"{size_text(planned.needed_bytes):>10}  {one_line(label)}"
     )
 
 

@@ -16,6 +16,16 @@ def number_text(value: float | int | None, *, full: bool) -> str:
     return repr(value) if full else f"{value:.5g}"
 
 
+def apart_texts(got: float, expected: float, *, full: bool) -> tuple[str, str]:
+    """Return two numbers in five digits, or in as many as it takes to see that they differ."""
+    texts = number_text(got, full=full), number_text(expected, full=full)
+    digits = 6
+    while texts[0] == texts[1] and got != expected and digits < 18:
+        texts = f"{got:.{digits}g}", f"{expected:.{digits}g}"
+        digits += 1
+    return texts
+
+
 def error_text(value: float | None) -> str:
     """Return an error in three digits, which is all that anybody reads of it."""
     return "" if value is None else f"{value:.3g}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnncli.report.visible import visible
 from cnncli.runs.files import whole_file
 
 if TYPE_CHECKING:
@@ -80,11 +81,12 @@ def report_text(suffix: str, view: Callable[[Console], None], title: str) -> str
     """Return the report as the text of an .html or .svg file."""
     from html import escape
 
-    from rich.console import Console
     from rich.terminal_theme import SVG_EXPORT_THEME
-    from rich.text import Text
 
-    console = Console(
+    from cnncli.report.screen import Screen
+    from cnncli.report.tables import make_text
+
+    console = Screen(
         file=io.StringIO(),
         record=True,
         width=WIDTH,
@@ -92,15 +94,12 @@ def report_text(suffix: str, view: Callable[[Console], None], title: str) -> str
         color_system="truecolor",
         no_color=False,
         legacy_windows=False,
-        markup=False,
-        highlight=False,
-        emoji=False,
     )
-    console.print(Text(f"$ {title}", style="bold"))
+    console.print(make_text(f"$ {title}", "bold"))
     console.print()
     view(console)
     if suffix == ".svg":
         return console.export_svg(title="cnncli", code_format=SVG, unique_id="cnncli")
     # Rich fills in theme and code; the title is ours, braces doubled against that.
-    shown = escape(title).replace("{", "{{").replace("}", "}}")
+    shown = escape(visible(title)).replace("{", "{{").replace("}", "}}")
     return console.export_html(theme=SVG_EXPORT_THEME, code_format=HTML.replace("{title}", shown))

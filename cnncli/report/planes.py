@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from cnncli.checks.check import Check
+from cnncli.layers.base import shape_text
 from cnncli.report.heatmap import Panel, common_scale, plane_panel, show_panels
 from cnncli.report.numbers import index_text
 from cnncli.report.tables import _text, label
@@ -30,54 +33,83 @@ def show_planes(
     tensors = {name: t for name, t in result.tensors.items() if t.array.ndim > 1}
     given = [name for name in ("x", "w", "y") if name in tensors]
     slopes = [name for name in tensors if name in ("dy", "dx", "dw")]
-    if result.references:
-        slopes = [name for name in slopes if name not in result.references]
+    slopes = [name for name in slopes if "numeric" not in result.references.get(name, ())]
     for names in (given, slopes):
         if names:
             show_panels(console, [_panel(tensors[name], plane) for name in names])
     for name, others in result.references.items():
-        subjects = {"ours": result.tensors[name].array, "expected": others.get("expected")}
-        for subject, array in subjects.items():
-            if array is not None and array.shape == others["numeric"].shape:
-                where = plane if name in PLANES else plane[1:2]
-                worst = None if plane else _worst(result, name, subject)
-                if worst is not None:
-                    where = worst
-                    place = index_text(f"{name} {subject}", worst)
-                    console.print(_text(f"the plane of the worst element, {place}"))
-                show_panels(console, _judged(name, subject, array, others["numeric"], where))
+        _show_judged(console, result, name, others, plane)
 
 
-def _worst(result: Result, name: str, subject: str) -> tuple[int, ...] | None:
-    """Return the place of the worst element of a gradient that did not pass."""
+def _show_judged(
+    console: Console,
+    result: Result,
+    name: str,
+    others: Mapping[str, NDArray[Any]],
+    plane: tuple[int, ...],
+) -> None:
+    """Print what a tensor was judged by beside each that was judged: ours, and other people's.
+
+    Without a numeric gradient, it is ours that others are judged by.
+    """
+    ours = result.tensors[name].array
+    by, right = ("numeric", others["numeric"]) if "numeric" in others else ("ours", ours)
+    judged = {whose: array for whose, array in others.items() if whose != by}
+    if by == "numeric":
+        judged = {"ours": ours, **judged}
+    for whose, array in judged.items():
+        is_file = whose not in ("ours", "expected")
+        called = f"{name} {'theirs' if is_file else whose}"
+        of = f"{name} of {whose}: " if is_file else ""
+        if array.shape != right.shape:
+            shapes = f"{shape_text(array.shape)}, not {shape_text(right.shape)}"
+            console.print(_text(f"{of or f'{called}: '}no picture, it is {shapes}"))
+            continue
+        worst = None if plane else _worst(result, name, whose)
+        if worst is not None:
+            console.print(_text(f"{of}the plane of the worst element, {index_text(called, worst)}"))
+        elif of:
+            console.print(_text(of.removesuffix(": ")))
+        where = worst if worst is not None else plane if name in PLANES else plane[1:2]
+        show_panels(console, _judged(called, array, by, right, where))
+
+
+def _worst(result: Result, name: str, whose: str) -> tuple[int, ...] | None:
+    """Return the place of the worst element of a tensor that did not pass."""
     found = [
         check.worst.index
         for check in result.checks
-        if check.check == "gradcheck" and (check.tensor, check.subject) == (name, subject)
+        if check.tensor == name and whose in (_whose(check), check.implementation)
         if check.worst is not None and check.worst.index and check.verdict != "pass"
+        if check.elements is not None and not check.identity
     ]
     return found[-1] if found else None  # of several given gradients, the last one is shown
 
 
+def _whose(check: Check) -> str | None:
+    return "expected" if check.check == "expect" else check.subject
+
+
 def _judged(
-    name: str,
-    subject: str,
+    called: str,
     array: NDArray[Any],
-    numeric: NDArray[Any],
+    by: str,
+    right: NDArray[Any],
     where: tuple[int, ...],
 ) -> list[Panel]:
-    """Return a gradient, the numeric one on the same scale, and how far apart they are.
+    """Return a tensor, what it is judged by on the same scale, and how far apart they are.
 
     What was not asked for (--elements) is not finite in the numeric one, and no difference.
     """
     import numpy as np
 
     with np.errstate(all="ignore"):
-        gap = np.abs(array.astype(np.float64) - numeric)
-    gap[np.isnan(numeric)] = 0
+        gap = np.abs(array.astype(np.float64) - right)
+    if by == "numeric":
+        gap[np.isnan(right)] = 0
     panels = [
-        plane_panel(f"{name} {subject}", array, where),
-        plane_panel("numeric", numeric, where),
+        plane_panel(called, array, where),
+        plane_panel(by, right, where),
         plane_panel("difference", gap, where, shrink="largest"),
     ]
     scale = common_scale(panels[0].plane, panels[1].plane)

@@ -38,9 +38,9 @@ def show_conventions(console: Console, results: Sequence[Result]) -> None:
     differ = any(len({text for text in texts if text}) > 1 for _, texts in rows)
     differ |= _show_tensors(console, names, [result.tensors for result in results])
     if not differ:
-        from rich.text import Text
+        from cnncli.report.tables import make_text
 
-        console.print(Text(f"nothing differs for this case: {', '.join(names)} agree on it"))
+        console.print(make_text(f"nothing differs for this case: {', '.join(names)} agree on it"))
         console.print()
 
 
@@ -131,16 +131,17 @@ def _print(
 ) -> None:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
+
+    from cnncli.report.tables import make_text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in (title, *names, ""):
-        table.add_column(Text(column), overflow="fold")
+        table.add_column(make_text(column), overflow="fold")
     for key, texts in rows:
         known = {text for text in texts if text}
         differs = key in marked if marked is not None and key != "shape" else len(known) > 1
         style = "bold yellow" if differs else ""
-        cells: list[Any] = [Text(text, style) for text in (key, *texts)]
+        cells: list[Any] = [make_text(text, style) for text in (key, *texts)]
         table.add_row(*cells, DIFFERENT if differs else "")
     console.print(table)
     console.print()

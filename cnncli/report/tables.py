@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
-from cnncli.report.numbers import error_text, index_text, number_text, value_text
+from cnncli.report.numbers import apart_texts, error_text, index_text, number_text, value_text
+from cnncli.report.visible import visible
 from cnncli.runs.result import Result, TensorResult
 
 if TYPE_CHECKING:
@@ -223,11 +224,17 @@ def _check_name(check: Check) -> str:
 
 
 def identity_text(check: Check, full: bool) -> str:
-    """Return both sides of an identity where they are furthest apart."""
+    """Return both sides of an identity where they are furthest apart, and how far is too far."""
     assert check.worst is not None
-    left, right = (number_text(v, full=full) for v in (check.worst.got, check.worst.expected))
+    got, expected = check.worst.got, check.worst.expected
     place = f"at {','.join(map(str, check.worst.index))}: " if check.worst.index else ""
-    return f"{place}{left}, not {right}" if check.verdict == "fail" else f"{place}{left} = {right}"
+    if check.verdict != "fail":
+        return f"{place}{number_text(got, full=full)} = {number_text(expected, full=full)}"
+    left, right = apart_texts(got, expected, full=full)
+    how = (
+        f"{error_text(check.terms_rel_error)} of the terms apart, {error_text(check.rtol)} allowed"
+    )
+    return f"{place}{left}, not {right} ({how})"
 
 
 def _worst_text(check: Check, full: bool) -> str:
@@ -235,14 +242,13 @@ def _worst_text(check: Check, full: bool) -> str:
     if check.identity and check.worst is not None:
         return identity_text(check, full)
     if check.worst is not None:
-        got = number_text(check.worst.got, full=full)
-        expected = number_text(check.worst.expected, full=full)
+        got, expected = apart_texts(check.worst.got, check.worst.expected, full=full)
         against = {"expect": "expected", "gradcheck": "numeric"}.get(check.check, "ours")
         many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
         if check.bound_share is not None and check.note:
             many += f"; {check.note}"
         return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"
-    if check.check == "against" and check.got is None:
+    if check.check == "against" and (check.got is None or check.note):
         return ": ".join(text for text in (check.reason, check.note) if text)
     if check.note and check.note.startswith("shapes differ: "):
         return check.note
@@ -345,14 +351,14 @@ def make_table(*columns: str) -> Table:
 
 
 def make_text(text: str, style: str = "") -> Text:
-    """Return text that is never read as markup."""
+    """Return text that is never read as markup, its control characters as visible escapes."""
     return _text(text, style)
 
 
 def _text(text: str, style: str = "") -> Text:
     from rich.text import Text
 
-    return Text(text, style=style)
+    return Text(visible(text), style=style)
 
 
 def _say(console: Console, text: str, status: str) -> None:

@@ -5,6 +5,7 @@ A record is a line of the results file, so that a report can be made of old and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from cnncli.runs.submissions import Graded
 Record = dict[str, Any]
 
 PASSED = "right"
+_SIZES = re.compile(r"(?<=^wrong shape): [\dx]+ should be [\dx]+$")
 REASONS = ("wrong values", "wrong shape", "wrong at ties only")
 
 
@@ -149,9 +151,16 @@ def commonest(rows: Iterable[Row]) -> list[Cause]:
     for row in rows:
         for function, cell in row.cells.items():
             for cause in cell.causes:
-                found.setdefault((function, cause.split(" (did you")[0]), []).append(row.submission)
+                who = found.setdefault((function, _kind(cause)), [])
+                if row.submission not in who:
+                    who.append(row.submission)
     causes = [Cause(function=f, text=t, submissions=who) for (f, t), who in found.items()]
     return sorted(causes, key=lambda cause: -len(cause.submissions))
+
+
+def _kind(cause: str) -> str:
+    """Return a cause without what differs between those who share it: a name, the sizes."""
+    return _SIZES.sub("", cause.split(" (did you", maxsplit=1)[0])
 
 
 def points_text(value: float) -> str:

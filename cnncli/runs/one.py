@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from cnncli.cases.tensors import (
 )
 from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError, UsageError
-from cnncli.layers.base import Plan, Shape
+from cnncli.layers.base import Plan, Shape, Tensors
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.result import Fault, References, Result, Role, TensorResult, describe
 from cnncli.runs.split import skip_reason, status_of
@@ -45,7 +45,7 @@ class RunOptions:
     explain: tuple[str, ...] = ()
     """Elements whose arithmetic is wanted, as `--explain` writes them."""
     keep_references: bool = False
-    """Keep what gradients were judged by, to be seen beside them."""
+    """Keep what tensors were judged by and beside, to be seen with them."""
     user_seconds: float = 10.0
     """How long people's own functions may take for a case."""
     run_all: bool = False
@@ -155,7 +155,7 @@ def compute(case: Case, options: RunOptions) -> Outcome:
         references: References = {}
         keep = references if options.keep_references else None
         checks = _check(ingredients, plan, tensors, options, keep)
-        found, theirs = _check_against(case, plan, tensors, options)
+        found, theirs = _check_against(case, plan, tensors, options, keep)
         return Outcome(
             plan=plan,
             tensors=tensors,
@@ -271,6 +271,8 @@ def _check(
             if whole and assertion.source is not None:
                 check = with_meant(check, plan, assertion.source, written, layout)
             checks.append(_placed_outside(check, layout) if whole else check)
+            if assertion.kind == "npy" and reference is not None:
+                _keep(keep, "expected", {name: reference}, tensors, layout)
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
 
@@ -290,13 +292,9 @@ def _check(
             is_alone = len(arrays_given) == 1 and not one.identity
             check = with_meant(one, plan, *arrays_given[0], layout) if is_alone else one
             checks.append(_placed_outside(check, layout))
-        if keep is not None:
-            for name, values in numeric.items():
-                theirs = {"expected": judged[name][-1][0]} if name in judged else {}
-                keep[name] = {
-                    key: to_outside(layout, name, array)
-                    for key, array in {"numeric": values, **theirs}.items()
-                }
+        last = {name: arrays[-1][0] for name, arrays in judged.items() if name in numeric}
+        _keep(keep, "numeric", numeric, tensors, layout)
+        _keep(keep, "expected", last, tensors, layout)
     return [_doubt_dy(check, case) for check in checks]
 
 
@@ -313,7 +311,11 @@ def _doubt_dy(check: Check, case: Case) -> Check:
 
 
 def _check_against(
-    case: Case, plan: Plan, tensors: dict[str, TensorResult], options: RunOptions
+    case: Case,
+    plan: Plan,
+    tensors: dict[str, TensorResult],
+    options: RunOptions,
+    keep: References | None,
 ) -> tuple[list[Check], dict[str, dict[str, TensorResult]]]:
     """Return the verdicts of every implementation that the case names, and what each computed."""
     if not case.against:
@@ -328,12 +330,15 @@ def _check_against(
     given = {name: array for name, array in arrays.items() if name in plan.inputs or name == "dy"}
     checks: list[Check] = []
     theirs: dict[str, dict[str, TensorResult]] = {}
+
     for asked in case.against:
         if is_submission(asked.text):
-            from cnncli.runs.submissions import judge_alone
+            from cnncli.runs.alone import judge_files
 
-            found = judge_alone(case, plan, arrays, asked, options)
-            checks += [_placed_outside(check, layout) for check in found]
+            for alone in judge_files(case, plan, arrays, asked, options):
+                _keep(keep, alone.label, alone.arrays, tensors, layout)
+                found = _forgiven(case, plan, arrays, alone.checks, alone.arrays)
+                checks += [_placed_outside(check, layout) for check in found]
             continue
         task = Task(
             layer=case.layer,
@@ -344,7 +349,9 @@ def _check_against(
             convention=case.settings.convention,
         )
         judged = check_against(resolve(asked.text, asked.where), task, arrays, case.tolerance)
-        checks += [_placed_outside(check, layout) for check in judged.checks]
+        _keep(keep, judged.label, judged.tensors, tensors, layout)
+        found = _forgiven(case, plan, arrays, judged.checks, judged.tensors)
+        checks += [_placed_outside(check, layout) for check in found]
         theirs[judged.label] = {
             name: describe(
                 name,
@@ -356,6 +363,33 @@ def _check_against(
             for name, array in judged.tensors.items()
         }
     return checks, theirs
+
+
+def _keep(
+    keep: References | None,
+    whose: str,
+    arrays: Tensors,
+    tensors: dict[str, TensorResult],
+    layout: str,
+) -> None:
+    """Put arrays of this case's tensors, with as many axes, into `keep`, where it is wanted."""
+    for name, array in arrays.items():
+        if keep is not None and name in tensors and array.ndim == tensors[name].array.ndim:
+            keep.setdefault(name, {})[whose] = to_outside(layout, name, array)
+
+
+def _forgiven(
+    case: Case, plan: Plan, ours: Tensors, checks: Sequence[Check], theirs: Tensors
+) -> list[Check]:
+    """Return checks as a gradient check judges ties, where the case is one of gradients."""
+    from cnncli.checks.kinks import forgive_ties
+
+    return [
+        forgive_ties(check, case.layer, plan, ours, theirs.get(check.tensor))
+        if _is_gradchecked(case, check.tensor)
+        else check
+        for check in checks
+    ]
 
 
 def _placed_outside(check: Check, layout: str) -> Check:

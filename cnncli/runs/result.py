@@ -41,7 +41,8 @@ class TensorResult:
 
 
 References = dict[str, dict[str, "NDArray[Any]"]]
-"""What a gradient was judged by and beside: `numeric`, and `expected` where one was given."""
+"""What tensors were judged by and beside: `numeric` of a gradient that was checked, `expected` of
+what was given, and by its label what another implementation gave."""
 
 
 @dataclass(frozen=True, kw_only=True)

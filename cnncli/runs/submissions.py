@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cnncli import __version__
-from cnncli.cases.against import Against
 from cnncli.cases.calls import functions_of, resolve_form
 from cnncli.cases.case import Case
 from cnncli.cases.layout import to_inside
 from cnncli.checks.check import Check
 from cnncli.checks.usercode import SHAPE, VALUES, Right, judge_outcome
 from cnncli.errors import CnncliError, ConfigError, GeometryError, UsageError
-from cnncli.implementations.usercode.find import Submission, find_submissions
+from cnncli.implementations.usercode.find import Submission
 from cnncli.implementations.usercode.isolate import Limits, Ran, Work, run_submission
 from cnncli.layers.base import Plan, Request, Tensors
 from cnncli.runs.exchanged import name_exchanged
@@ -229,22 +228,6 @@ def _with_unpassed(check: Check, prepared: Prepared) -> Check:
     )
     joined = "; ".join(part for part in (check.note, text) if part)
     return replace(check, note=joined or None)
-
-
-def judge_alone(
-    case: Case, plan: Plan, arrays: Tensors, asked: Against, options: RunOptions
-) -> list[Check]:
-    """Return the checks of one case against the files that `asked` names."""
-    judge_limits(options)
-    prepared = prepare(case, plan, arrays)
-    checks: list[Check] = []
-    for submission in find_submissions(asked.text, asked.where, asked.base):
-        found, ran = run_prepared(submission, [prepared], options)
-        notes = "; ".join(ran.notes)
-        for check in found[0]:
-            joined = "; ".join(text for text in (check.note, notes) if text)
-            checks.append(replace(check, note=joined or None))
-    return checks
 
 
 def grade(

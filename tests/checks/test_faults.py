@@ -79,6 +79,9 @@ def _more(layer: str) -> Iterator[tuple[str, Plan, Tensors]]:
         yield flags, plan, {key: one.array for key, one in made.items()}
 
 
+SHARES = {"ties shared", "last of the tied"}
+"""What is right at a tie, for a gradient check; a comparison with ours says how they differ."""
+
 ROWS = [
     pytest.param(fault, layer, tensor, id=f"{layer}-{tensor}-{fault.name}")
     for fault in FAULTS
@@ -102,7 +105,7 @@ def test_a_fault_is_named_on_three_geometries(
             continue
         np.save(tmp_path / "theirs.npy", wrong[tried % len(wrong)])
         command = [layer, *flags.split(), "--expect", f"{tensor}={tmp_path / 'theirs.npy'}"]
-        if tensor in plan.gradients:
+        if tensor in plan.gradients and fault.name not in SHARES:
             command.insert(0, "gradcheck")
         status, (result,) = results(capsys, *command)
         check = expected_check(result, tensor)

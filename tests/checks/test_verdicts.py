@@ -264,3 +264,91 @@ def test_a_hint_for_a_vacuous_check_names_the_shape_that_is_there(capsys: Capsys
     command = ("gradcheck", "bn", "--x", "normal:3x2x4x5", "--gamma", "zeros", "--wrt", "x")
     notes = [check.get("note", "") for check in results(capsys, *command)[1][0]["checks"]]
     assert notes[0].endswith("gamma is all zero; give values, such as --gamma normal:2")
+
+
+def given_dx(capsys: Capsys, folder: Path, factor: float, *flags: str) -> dict[str, Any]:
+    """Return the identity's check of a right dx that was rounded to float32 and then scaled."""
+    command = ("conv", "--x", "normal:2x3x7x6", "--w", "normal:4x3x3x2", "--stride", "2,1")
+    dx = saved(capsys, folder, *command)["dx"].astype(np.float32).astype(np.float64)
+    np.save(folder / "theirs.npy", dx * factor)
+    expect = ("--expect", f"dx={folder / 'theirs.npy'}", "--wrt", "x")
+    _, (result,) = results(capsys, "gradcheck", *command, *expect, *flags)
+    (ours,) = [c for c in result["checks"] if "identity" in c and c["subject"] == "ours"]
+    assert (ours["verdict"], ours["rtol"]) == ("pass", 1e-11)
+    (theirs,) = [c for c in result["checks"] if "identity" in c and c["subject"] == "expected"]
+    return dict(theirs)
+
+
+def test_an_identity_of_a_given_gradient_is_judged_by_its_own_tolerance(
+    capsys: Capsys, tmp_path: Path
+) -> None:
+    """What is right to 1e-6 may have been float32 on its way: ours alone owes 1e-11."""
+    once = given_dx(capsys, tmp_path, 1.0)
+    assert once["terms_rel_error"] > 1e-11
+    assert (once["verdict"], once["rtol"]) == ("pass", 1e-6)
+    strict = given_dx(capsys, tmp_path, 1.0, "--rtol", "1e-11")
+    assert (strict["verdict"], strict["rtol"]) == ("fail", 1e-11)
+    far = given_dx(capsys, tmp_path, 1.0 + 1e-4)
+    assert far["verdict"] == "fail"
+    assert given_dx(capsys, tmp_path, 1.0 + 1e-4, "--rtol", "1e-3")["verdict"] == "pass"
+    assert given_dx(capsys, tmp_path, 1.0 + 1e-4, "--atol", "0.01")["verdict"] == "pass"
+
+
+SHARING = """
+import numpy as np
+
+
+def back(dy, x, kernel, how):
+    n, c, h, w = x.shape
+    r = x.reshape(n, c, h // kernel[0], kernel[0], w // kernel[1], kernel[1])
+    wins = (r == r.max((3, 5), keepdims=True)).astype(float)
+    if how == 0:  # shared among the tied
+        wins /= wins.sum((3, 5), keepdims=True)
+    if how == 1:  # the last of the tied
+        flat = wins.swapaxes(3, 4).reshape(*r.shape[:3], r.shape[4], -1)
+        last = flat.shape[-1] - 1 - flat[..., ::-1].argmax(-1)
+        flat = np.eye(flat.shape[-1])[last]
+        wins = flat.reshape(n, c, h // kernel[0], r.shape[4], *kernel).swapaxes(3, 4)
+    return (wins * dy[:, :, :, None, :, None]).reshape(x.shape)
+"""
+
+
+@pytest.mark.parametrize(
+    "how, x, cause",
+    [
+        (0, "integers:2x3x6x8", "dx shares dy among a window's tied maxima"),
+        (0, "zeros:2x3x6x8", "dx shares dy among a window's tied maxima"),
+        (1, "integers:2x3x6x8", "dx pays the last of a window's tied maxima"),
+        (2, "integers:2x3x6x8", "dx pays every tied maximum the window's whole dy"),
+    ],
+)
+def test_ties_of_a_persons_function_are_judged_as_those_of_an_array(
+    capsys: Capsys, tmp_path: Path, how: int, x: str, cause: str
+) -> None:
+    """Sharing dy among tied winners is right in a gradient check, and no more than that."""
+    (tmp_path / "s.py").write_text(SHARING)
+    call = ("--against", str(tmp_path / "s.py"), "--call", f"dx=back(dy, x, kernel, {how})")
+    command = ("pool", "--x", x, "--kernel", "3,2")
+    status, (result,) = results(capsys, "gradcheck", *command, *call)
+    (theirs,) = [check for check in result["checks"] if check["check"] == "against"]
+    if how == 2:
+        assert (status, theirs["verdict"]) == (1, "fail")
+    else:
+        assert (status, theirs["verdict"], theirs["mismatched"]) == (0, "kink", 0)
+        assert theirs["tied"] > 0
+        assert "reason" not in theirs
+    # Beside ours, without a gradient check, it is another result, and which one is said.
+    status, (result,) = results(capsys, *command, "--backward", *call)
+    (theirs,) = result["checks"]
+    assert (status, theirs["verdict"], theirs["reason"]) == (1, "fail", "wrong at ties only")
+    assert theirs["diagnosis"][0]["cause"].startswith(cause)
+
+
+def test_a_fault_beside_ties_is_no_kink(capsys: Capsys, tmp_path: Path) -> None:
+    text = SHARING.replace("return (wins", "wins[1, 2, 0, :, 0] += 0.5\n    return (wins")
+    (tmp_path / "s.py").write_text(text)
+    call = ("--against", str(tmp_path / "s.py"), "--call", "dx=back(dy, x, kernel, 0)")
+    command = ("gradcheck", "pool", "--x", "integers:2x3x6x8", "--kernel", "3,2")
+    status, (result,) = results(capsys, *command, *call)
+    (theirs,) = [check for check in result["checks"] if check["check"] == "against"]
+    assert (status, theirs["verdict"]) == (1, "fail")

@@ -150,3 +150,43 @@ def test_the_worst_plane_is_found_in_any_rank(
     depth = ",1" if len(spatial) == 3 else ""
     plane = "x".join(map(str, spatial[-2:]))
     assert f"A[1,2{depth}] {plane}" in text
+
+
+@pytest.mark.parametrize("command", ["conv", "gradcheck conv"])
+def test_a_persons_function_is_shown_where_it_is_worst(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    call(monkeypatch, "conv", *CONV, "--backward", "--save", f"{tmp_path}/t")
+    code = f"import numpy as np\ndx = np.load({str(tmp_path / 't/dx.npy')!r})\n"
+    code += "def back(x):\n    dx[1, 2, 3, 0] += 9\n    return dx\n"
+    file = tmp_path / "mine.py"
+    file.write_text(code)
+    args = ("--tensors", f"{tmp_path}/t", "--against", str(file), "--call", "dx=back(x)")
+    text = call(monkeypatch, *command.split(), *args, "--run-all", "--show").out
+    place = "the plane of the worst element, dx theirs[1,2,3,0]"
+    assert f"dx of {file}: {place}" in text
+    (titles,) = [line for line in text.splitlines() if line.startswith("dx theirs")]
+    right = "ours" if command == "conv" else "numeric"
+    assert titles.split()[::2] == ["dx", "8x10", "8x10", "8x10"]
+    assert "dx theirs[1,2] 8x10" in titles
+    assert f"{right}[1,2] 8x10" in titles
+    text = call(monkeypatch, *command.split(), *args, "--run-all", "--plane", "0,1").out
+    assert "the plane of the worst" not in text
+    assert "dx theirs[0,1]" in text
+    # What has another shape has no picture, and says so.
+    file.write_text("def back(x):\n    return x[:, :, 1:]\n")
+    text = call(monkeypatch, *command.split(), *args, "--run-all", "--show").out
+    assert f"dx of {file}: no picture, it is 2x3x7x10, not 2x3x8x10" in text
+
+
+def test_what_a_layer_command_expects_is_shown_where_it_is_worst(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    call(monkeypatch, "conv", *CONV, "--save", f"{tmp_path}/t")
+    y = np.load(tmp_path / "t/y.npy")
+    y[1, 3, 2, 1] += 9
+    np.save(tmp_path / "y.npy", y)
+    text = call(monkeypatch, "conv", *CONV, "--expect", f"y={tmp_path}/y.npy", "--show").out
+    assert "the plane of the worst element, y expected[1,3,2,1]" in text
+    (titles,) = [line for line in text.splitlines() if line.startswith("y expected[1,3]")]
+    assert "ours[1,3]" in titles

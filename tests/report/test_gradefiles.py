@@ -13,7 +13,7 @@ import pytest
 
 from cnncli.cli.app import main
 from cnncli.report.gradefiles import csv_text, junit_text
-from cnncli.runs.grades import row_of
+from cnncli.runs.grades import commonest, row_of
 from tests.report import junitschema
 
 ROOT = Path(__file__).parents[2]
@@ -123,3 +123,32 @@ def test_flags_that_do_not_fit_are_refused(
     assert main(["run", HOMEWORK, "--against", str(tmp_path)]) == 2
     assert main(["conv", "--x", "ones:1x1x3x3", "--w", "ones:1x1x2x2", "--against", "a/b.py"]) == 2
     capsys.readouterr()
+
+
+def test_a_wrong_shape_is_told_with_both_shapes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, table = tmp_path / "s.py", tmp_path / "t.csv"
+    path.write_text("def pool_forward(x, kernel, stride, mode):\n    return x[:, :, 1:]\n")
+    (tmp_path / "c.yaml").write_text(
+        "{layer: pool, params: {kernel: 2}, tensors: {x: 'distinct:1x2x8x6'}, "
+        "call: {y: 'pool_forward(x, kernel, stride, mode)'}}"
+    )
+    told = "1x2x7x6 should be 1x2x4x3"
+    args = ["run", str(tmp_path / "c.yaml"), "--against", str(path)]
+    assert main([*args, "--shrink", "--csv", str(table)]) == 1
+    out = capsys.readouterr().out
+    assert f"wrong shape: {told}" in out
+    assert " should be " in out.split("\n  smallest geometry")[0].splitlines()[-1]
+    (row,) = csv.DictReader(io.StringIO(table.read_text()))
+    assert row["pool_forward cause"] == f"wrong shape: {told}"
+    # A class counts the cause, not the sizes that it showed at.
+    records = [record("a.py", reason="wrong shape", cause=f"wrong shape: {told}")]
+    others = [record("b.py", reason="wrong shape", cause="wrong shape: 2 should be 3")]
+    (cause,) = commonest([row_of(records), row_of(others)])
+    assert (cause.text, cause.submissions) == ("wrong shape", ["a.py", "b.py"])
+    single = ["pool", "--x", "distinct:1x2x8x6", "-k", "2", "--no-values", "--against", str(path)]
+    assert main([*single, "--call", "y=pool_forward(x, kernel, stride, mode)"]) == 1
+    out = capsys.readouterr().out
+    assert out.count(told) == 2  # in its row, and where it ends
+    assert "expected 1x2" not in out

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from cnncli.checks.check import Check, Worst
 from cnncli.report.console import make_console
-from cnncli.report.numbers import number_text
-from cnncli.report.tables import Values, ending, show_result, show_results, summary
+from cnncli.report.numbers import apart_texts, number_text
+from cnncli.report.tables import Values, ending, identity_text, show_result, show_results, summary
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
 from cnncli.runs.task import Job
@@ -137,7 +137,7 @@ def test_an_identity_says_whether_its_sides_are_equal() -> None:
     total = words[2]  # after what was observed: no tolerance stands in "expected"
     assert words == ["0", "pass", total, "=", total]
     words = theirs.split("sum(dy*y)")[1].split()
-    assert words[1:] == ["fail", "0.0,", "not", total]
+    assert words[1:5] == ["fail", "0.0,", "not", total]
 
 
 @pytest.mark.parametrize("name", ["[h]", "[/b]", "[bold red]x", ":smile:", "[link=a]b", "a\\[b]"])
@@ -245,3 +245,20 @@ def test_words_of_an_ending() -> None:
     found = replace(failed, assertion="npy", got=None, expected=None, worst=near, note="noted")
     numbers = f"y[0,2] 0.1, expected {0.1 + 1e-16!r}; noted"
     assert ending(replace(result, checks=[found])).endswith(numbers)
+
+
+def test_a_failing_identity_shows_numbers_that_differ_and_what_was_allowed() -> None:
+    check = Check(
+        check="gradcheck",
+        tensor="dx",
+        subject="expected",
+        verdict="fail",
+        identity="sum(dx*x) = sum(dy*y)",
+        terms_rel_error=1.37e-11,
+        rtol=1e-11,
+        worst=Worst(index=(), got=78.57772117732426, expected=78.57772119907179),
+    )
+    shown = identity_text(check, full=False)
+    assert shown == "78.57772118, not 78.5777212 (1.37e-11 of the terms apart, 1e-11 allowed)"
+    text = apart_texts(4.03741, 4.0374, full=False)
+    assert text == ("4.03741", "4.0374")
