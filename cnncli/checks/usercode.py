@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ VALUES = "wrong values"
 SHAPE = "wrong shape"
 TIES = "wrong at ties only"
 MISSING = "missing"
+FLOAT32 = 2.0**-24
 UNSTEADY = (
     "right when called first, not when called again: it keeps something from call to call "
     "(a global, a cache by shape, random numbers)"
@@ -160,7 +162,36 @@ def _judge(
                      "look": "make the array that results are written to of float64"}  # fmt: skip
             return replace(check, note=note, diagnosis=[cause])
         check = replace(check, note=note)
-    return _explained(check, layer, right, theirs, stored, wrong)
+    found = _explained(check, layer, right, theirs, stored, wrong)
+    unknown = [row["cause"] for row in found.diagnosis or ()] == ["unknown"]
+    if unknown and stored == "float64" and _is_of_float32(check, layer, right, theirs):
+        digits = f"1e{round(math.log10(check.norm_rel_error or FLOAT32))}"
+        cause = {"cause": f"{name} is right to about {digits}: something was computed in float32",
+                 "distance": check.norm_rel_error, "fault": "float32 inside",
+                 "look": "look for np.float32, or a library that computes in it"}  # fmt: skip
+        return replace(found, diagnosis=[cause], runner_up=None, sits=None)
+    return found
+
+
+def _is_of_float32(check: Check, layer: Layer, right: Right, theirs: NDArray[Any]) -> bool:
+    """Tell whether the errors are such as float32 makes in each element's own sum.
+
+    Its bound alone is loose: they must be small as a whole too, and not follow the tensor itself,
+    as an eps in the wrong place does.
+    """
+    import numpy as np
+
+    from cnncli.checks.derived import UNITS, rounding_bound
+
+    far = check.norm_rel_error or 0.0
+    if right.array.dtype != np.float64 or not FLOAT32 / 100 < far < 8 * FLOAT32:
+        return False
+    bound = rounding_bound(layer, right.plan, right.tensors, check.tensor, UNITS["float32"])
+    with np.errstate(all="ignore"):
+        error = theirs - right.array
+        size = float(np.linalg.norm(error) * np.linalg.norm(right.array))
+        follows = abs(float(np.vdot(error, right.array))) / size
+        return bool((np.abs(error) <= bound).all()) and follows < 0.5
 
 
 def _judged_as(stored: str, ours: NDArray[Any]) -> str:

@@ -134,3 +134,40 @@ def test_writing_into_an_argument_is_told_whatever_else_is_wrong() -> None:
         assert (wrong.verdict, wrong.reason) == ("fail", innocent.reason)
         assert wrong.diagnosis == innocent.diagnosis
         assert (innocent.changed, innocent.also_changed) == (None, None)
+
+
+def judge_conv(theirs: Any) -> Check:
+    layer = LAYERS["conv"]
+    shapes = {"x": (2, 3, 7, 6), "w": (4, 3, 3, 2)}
+    request = Request(params=layer.Params(), given={}, tensors={}, shapes=shapes)
+    plan = layer.plan(request)
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    y = layer.forward(plan, tensors)["y"]
+    got = theirs(layer, plan, tensors, y)
+    (check,) = judge_outcome(
+        "a.py",
+        layer,
+        parse_calls(from_data({"y": "f(x, w)"}, "here"), layer),
+        Outcome(returned={"y": Returned(array=got, shape=got.shape)}),
+        {"y": Right(plan=plan, tensors=tensors, array=y)},
+        Tolerance(),
+    )
+    return check
+
+
+def test_float32_inside_is_told_and_nothing_else_is_taken_for_it() -> None:
+    def inside(layer: Any, plan: Any, tensors: Any, y: Any) -> Any:
+        narrow = {name: array.astype(np.float32) for name, array in tensors.items()}
+        return layer.forward(plan, narrow)["y"].astype(np.float64)
+
+    check = judge_conv(inside)
+    assert check.reason == "wrong values"
+    assert headline(check) == "y is right to about 1e-7: something was computed in float32"
+    for spoil in (
+        lambda _, __, ___, y: y + 1e-4 * np.sin(1e3 * y),  # a hundred times too much
+        lambda _, __, ___, y: np.where(y == y.max(), y + 1e-4, y),
+        lambda _, __, ___, y: y + 3e-7 * y,  # which follows y
+        lambda _, __, ___, y: np.where(y == y.max(), np.nan, y),
+    ):
+        assert "float32" not in headline(judge_conv(spoil))

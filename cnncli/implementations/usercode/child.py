@@ -384,7 +384,14 @@ def _export(value: Any) -> Any:
         raise RefusedError(f"{_kind(value)} in place of an array")
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-    array = _asarray(value)
+    try:
+        array = _asarray(value)
+    except MemoryError:
+        raise
+    except Exception as error:  # of the conversion, not of the function
+        dtype = f" of {value.dtype}" if hasattr(value, "dtype") else ""
+        text = f"{_kind(value)}{dtype}, which NumPy cannot take as an array ({describe(error)})"
+        raise RefusedError(text) from None
     if type(array) is not _ndarray:
         array = array.view(_ndarray)
     if array.dtype.kind not in "biuf":

@@ -50,6 +50,7 @@ HOSTILE: dict[str, tuple[str, str, str, str]] = {
     "skipped def": ("for i in (1,):\n    def f(x, p): return x", "missing", "for i in (1,):, was not carried out; --run-all does", ""),
     "nothing": ("def f(x, p): pass", "wrong shape", "nothing (None)", ""),
     "tuple": ("def f(x, p): return x, x", "wrong shape", "a tuple of 2", ""),
+    "no array": ("class T:\n    dtype = 'torch.bfloat16'\n    def __array__(self, *_, **__): raise TypeError('BFloat16')\ndef f(x, p): return T()", "wrong shape", "T of torch.bfloat16, which NumPy cannot take as an array (TypeError: BFloat16)", ""),
     "complex": ("def f(x, p): return g(x, p) * 1j", "wrong shape", "complex", ""),
     "objects": ("def f(x, p): return np.array([f, g])", "wrong shape", "object", ""),
     "changes": ("def f(x, p):\n    y = g(x, p)\n    x[0] = 0\n    return y", "changed its input", "x", ""),
