@@ -352,3 +352,28 @@ def test_a_fault_beside_ties_is_no_kink(capsys: Capsys, tmp_path: Path) -> None:
     status, (result,) = results(capsys, *command, *call)
     (theirs,) = [check for check in result["checks"] if check["check"] == "against"]
     assert (status, theirs["verdict"]) == (1, "fail")
+
+
+@pytest.mark.parametrize(
+    "value, said",
+    [
+        (np.nan, "2 of 120 elements are NaN, the first: dx[0,1,2,3] is nan"),
+        (-np.inf, "2 of 120 elements are infinite, the first: dx[0,1,2,3] is -inf"),
+    ],
+)
+def test_wrong_elements_that_are_no_numbers_are_told(
+    capsys: Capsys, tmp_path: Path, value: float, said: str
+) -> None:
+    command = ("pad", "--x", "normal:2x3x5x4", "--padding", "1")
+    dx = saved(capsys, tmp_path, *command)["dx"]
+    dx[0, 1, 2, 3] = dx[1, 2, 4, 0] = value
+    status, check = judge(capsys, tmp_path, "dx", dx, *command)
+    assert (status, check["sits"][0]) == (1, said)
+
+
+def test_a_given_gradient_of_whole_numbers_is_told_so(capsys: Capsys, tmp_path: Path) -> None:
+    command = ("pad", "--x", "normal:2x3x5x4", "--padding", "1")
+    dx = saved(capsys, tmp_path, *command)["dx"].round().astype(np.int64)
+    status, check = judge(capsys, tmp_path, "dx", dx, *command)
+    assert status == 1
+    assert "the given one is of int64, which cuts every value to a whole number" in check["note"]
