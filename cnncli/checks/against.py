@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Assertion, Tolerance
-from cnncli.checks.check import Check
+from cnncli.checks.check import Check, why_untested
 from cnncli.checks.compare import compare, default_tolerance
 from cnncli.errors import CnncliError
 from cnncli.implementations.base import CannotExpressError, Computed, Implementation, Task
@@ -130,6 +130,8 @@ def judge_tensor(
     notes = [] if computed.note is None else [computed.note]
     if ours.dtype.kind == "f" and _is_coarser(computed.stored, str(ours.dtype)):
         notes.append(f"{JUDGED_AS}{computed.stored}, which it computes in")
+    if not found.mismatched:
+        notes += filter(None, [why_untested(name, ours, atol)])
     return Check(
         check="against",
         implementation=label,

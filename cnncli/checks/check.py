@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CHANGED = "changed its input"
 """The reason of a function that is right but for writing into its arguments."""
+
+UNTESTED = "nothing was tested"
+"""How a note begins of a comparison that anything near zero would have passed."""
 
 Verdict = Literal["pass", "fail", "kink", "vacuous", "skipped"]
 
@@ -92,6 +98,23 @@ class Check:
     def fails_case(self) -> bool:
         """Tell whether this verdict makes its case fail."""
         return self.verdict == "fail" or (self.verdict == "vacuous" and not self.allowed)
+
+
+def why_untested(tensor: str, right: NDArray[Any], atol: float) -> str | None:
+    """Say that zeros would have passed for `right`, whose every element is within `atol` of zero.
+
+    None where that is not so, of an exact comparison, and of what is no floating-point number.
+    """
+    import numpy as np
+
+    if right.dtype.kind != "f" or not right.size or not atol > 0:
+        return None
+    if not float(np.abs(right).max()) <= atol:
+        return None
+    other = "another dy" if tensor.startswith("d") else "larger values"
+    return (
+        f"{UNTESTED}: every element is within atol ({atol:g}) of zero; use {other}, or give --rtol"
+    )
 
 
 def wrote_into(names: Sequence[str]) -> str:

@@ -295,6 +295,9 @@ def explain(
         note = f"{DIFFER}: {shape_text(wrong.shape)} should be {shape_text(right)}"
         if check.judges_given:
             note = f"{DIFFER}: ours is {shape_text(right)}, the given one {shape_text(wrong.shape)}"
+    if check.judges_given and stored.startswith(("int", "uint", "bool")):
+        cut = f"the given one is of {stored}, which cuts every value to a whole number"
+        note = f"{note}; {cut}" if note else cut
     runner = found.runner_up
     if check.tensor == "indices":
         rows = []
@@ -302,7 +305,10 @@ def explain(
         rows = [{"cause": UNKNOWN} | ({"distance": runner.distance} if runner else {})]
     sits = None
     if mask is not None and not any(cause.fault == NEVER for cause in found.causes):
-        sits = where_errors_sit(layer, plan, check.tensor, mask)
+        sits = [
+            *_not_finite(check.tensor, wrong, mask),
+            *where_errors_sit(layer, plan, check.tensor, mask),
+        ]
     return replace(
         check,
         note=note,
@@ -311,6 +317,22 @@ def explain(
         tell=found.tell,
         sits=sits,
     )
+
+
+def _not_finite(name: str, wrong: NDArray[Any], mask: NDArray[Any]) -> list[str]:
+    """Say how many of the wrong elements are no numbers, and where the first is."""
+    import numpy as np
+
+    odd = mask & ~np.isfinite(wrong) if wrong.shape == mask.shape else np.zeros(0, bool)
+    count = int(odd.sum())
+    if not count:
+        return []
+    place = tuple(int(i) for i in np.argwhere(odd)[0])
+    what = "NaN" if np.isnan(wrong[odd]).all() else "NaN or infinite"
+    what = "infinite" if np.isinf(wrong[odd]).all() else what
+    first = f"{name}[{','.join(map(str, place))}] is {float(wrong[place])}"
+    many = "elements are" if count > 1 else "element is"
+    return [f"{count} of {wrong.size} {many} {what}, {'the first: ' if count > 1 else ''}{first}"]
 
 
 def explain_expected(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Assertion, Index
-from cnncli.checks.check import Check, Worst
+from cnncli.checks.check import Check, Worst, why_untested
 from cnncli.checks.compare import compare, default_tolerance
 from cnncli.errors import TensorError
 from cnncli.layers.base import Shape
@@ -94,10 +94,14 @@ def _judge_array(
     if worst is not None and assertion.index:
         index = _outer_index(assertion.index, whole, worst.index)
         worst = Worst(index=index, got=worst.got, expected=worst.expected)
+    untested = None
+    if not found.mismatched and assertion.is_whole:
+        untested = why_untested(tensor, array, atol)
     return _verdict(
         assertion,
         tensor,
         found.mismatched == 0,
+        note=untested,
         elements=found.elements,
         mismatched=found.mismatched,
         max_abs_error=found.max_abs_error,

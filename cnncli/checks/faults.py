@@ -47,6 +47,8 @@ EVERY = "y dx dw db dgamma dbeta new_running_mean new_running_var"
 GRADIENTS = "dx dw db dgamma dbeta"
 # fmt: off
 ROWS: tuple[tuple[Any, ...], ...] = (
+    # nothing: the plain cause goes first, others may give zeros too
+    ("zero", ANY, EVERY, "{t} is all zero: never computed", "check that {t} is written, and to the right array", common.zero),
     # axes and memory
     ("dy swapped", WINDOWS, "dx dw", "{t} is right for dy with its H and W axes swapped", "check the order of the loop indices on dy", common.dy_swapped),
     ("dy transposed in memory", WINDOWS, "dx dw", "{t} is right for dy whose memory was read as (N, F, OW, OH)", "check the shape that dy is reshaped to", common.dy_transposed_in_memory),
@@ -64,10 +66,9 @@ ROWS: tuple[tuple[Any, ...], ...] = (
     ("sum over N missing", ANY, "dw db dgamma dbeta", "{t} lacks the sum over the samples", "add up over N: += in the loop over samples, or axis 0 in the sum", common.one_sample_summed),
     ("last row missing", WINDOWS, GRADIENTS, "{t} leaves out the last row or column of dy", "check where the loops over OH and OW end", common.last_row_missing),
     ("bias axes", "conv", "db", "{t} is dy summed over the wrong axes", "sum over all axes but the channels': dy.sum(axis=(0, 2, 3))", common.bias_axes),
-    # dy and nothing
+    # dy
     ("dy ignored", ANY, GRADIENTS, "{t} is right for a dy of ones: dy is ignored", "multiply with dy", common.dy_ignored),
     ("dy averaged", ANY, GRADIENTS, "{t} is right for dy replaced by its mean", "use every element of dy, not its mean", common.dy_constant),
-    ("zero", ANY, EVERY, "{t} is all zero: never computed", "check that {t} is written, and to the right array", common.zero),
     # convolution
     ("kernel flipped", "conv", CONV, "{t} is right for a flipped kernel: convolution in place of correlation, or the reverse", "check for [::-1] on the kernel, or convolve2d in place of correlate2d", conv.flipped),
     ("C and F swapped", "conv", CONV, "{t} has w's C and F axes swapped", "check the first two axes of w", conv.filters_swapped),

@@ -19,6 +19,15 @@ def need(condition: bool) -> None:
         raise ValueError
 
 
+def need_overlap(b: Bench) -> None:
+    """Raise ValueError where no element is in two windows."""
+    where = b.windows()
+    cover = np.zeros(where.spatial, np.int64)
+    for _, _, _, inputs in where.overlaps():
+        cover[inputs] += 1
+    need(bool((cover > 1).any()))
+
+
 def planes(*box: slice) -> Any:
     """Return the index of a box of every plane."""
     return (..., *box)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnncli.checks.bench import Bench
-from cnncli.checks.faults_common import need, planes, swap_spatial
+from cnncli.checks.faults_common import need, need_overlap, planes, swap_spatial
 from cnncli.kernels.windows import Array, extent
 
 
@@ -156,6 +156,7 @@ def _columns(b: Bench) -> Array:
 def overwritten(b: Bench) -> list[Array]:
     """Overlapping windows written over each other, not added: the last, or the first, stays."""
     _direct(b)
+    need_overlap(b)
     columns, where = _columns(b), b.windows()
     found = []
     for turn in (reversed, list):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnncli.checks.bench import Bench
-from cnncli.checks.faults_common import need, planes
+from cnncli.checks.faults_common import need, need_overlap, planes
 from cnncli.kernels.windows import Array
 
 
@@ -76,6 +76,7 @@ def _winners(b: Bench, numbers: Array) -> list[tuple[Any, Array]]:
 
 def overwritten(b: Bench) -> list[Array]:
     """Overlapping windows written over each other: the last, or the first, window stays."""
+    need_overlap(b)
     found = []
     if b.plan.params["mode"] == "avg":
         shares = [(i, (b.dy / _divisor(b))[o]) for _, _, o, i in b.windows().overlaps()]

@@ -98,6 +98,8 @@ class _Job:
                 f"step {method.step:g} is above half the smallest gap between a window's maximum "
                 f"and its next, {ties.gap:.3g}: winners would change; leave the step out"
             )
+        if options.step is not None and method.name == "central":
+            _judge_step(method.step, source, tensors[source])
         elements = _choose(plan.gradients[name], options.elements, name, self.seed, ties)
         found = numeric_gradient(
             self.layer,
@@ -262,6 +264,21 @@ class _Job:
         given = self.options.rtol
         rtol = RTOL.get(stored, RTOL["float64"]) if given is None else given
         return max(exact, rtol), self.options.atol or 0.0
+
+
+def _judge_step(step: float, source: str, array: NDArray[Any]) -> None:
+    """Raise ConfigError where a step is lost in the rounding of what it is added to."""
+    import numpy as np
+
+    lost = np.isfinite(array) & ((array + step == array) | (array - step == array))
+    if lost.any():
+        place = tuple(int(i) for i in np.argwhere(lost)[0])
+        index = ",".join(map(str, place))
+        raise ConfigError(
+            f"step {step:g} is too small: {source} + step equals {source} for {int(lost.sum())} of "
+            f"{array.size} elements, such as {source}[{index}] = {float(array[place]):g}; "
+            "leave the step out"
+        )
 
 
 def _choose(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from cnncli.checks.check import Check
+from cnncli.checks.check import UNTESTED, Check
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
 from cnncli.report.numbers import apart_texts, error_text, index_text, number_text, value_text
@@ -245,7 +245,7 @@ def _worst_text(check: Check, full: bool) -> str:
         got, expected = apart_texts(check.worst.got, check.worst.expected, full=full)
         against = {"expect": "expected", "gradcheck": "numeric"}.get(check.check, "ours")
         many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
-        if check.bound_share is not None and check.note:
+        if check.note and (check.bound_share is not None or UNTESTED in check.note):
             many += f"; {check.note}"
         return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"
     if check.check == "against" and (check.got is None or check.note):

@@ -225,3 +225,31 @@ def test_axes_of_length_1(name: str, shape: tuple[int, ...], words: str | None) 
     )
     others = diagnose(layer, plan, tensors, name, tensors[name].ravel()[::-1].reshape(shape))
     assert not any(cause.fault == "axes of length 1" for cause in others)
+
+
+def test_the_plain_cause_goes_before_what_else_gives_zeros(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "dx.npy", np.zeros((3, 4, 5, 2)))
+    args = ("gradcheck", "bn", "--x", "normal:3x4x5x2", "--expect", f"dx={tmp_path}/dx.npy")
+    check = expected_check(results(capsys, *args)[1][0], "dx")
+    assert check["diagnosis"][0]["fault"] == "zero"
+
+
+def test_windows_that_do_not_overlap_are_not_written_over_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ties all paid look like it, where each window has rows of its own."""
+    x = np.zeros((2, 3, 6, 8))
+    x[:, :, ::3, ::2] = 1
+    x[0, 0, 1, 0] = 1  # a tie: both of them paid
+    np.save(tmp_path / "x.npy", x)
+    args = ("pool", "--x", f"{tmp_path}/x.npy", "--kernel", "3,2")
+    assert main([*args, "--backward", "--save", f"{tmp_path}/s", "--quiet"]) == 0
+    dx, dy = (np.load(tmp_path / f"s/{name}.npy") for name in ("dx", "dy"))
+    dx[0, 0, 1, 0] = dy[0, 0, 0, 0]
+    np.save(tmp_path / "dx.npy", dx)
+    result = results(capsys, "gradcheck", *args, "--expect", f"dx={tmp_path}/dx.npy")[1][0]
+    faults = [row["fault"] for row in expected_check(result, "dx")["diagnosis"]]
+    assert "ties all paid" in faults
+    assert "overwritten" not in faults

@@ -338,3 +338,18 @@ def test_parameters_that_rule_out_every_probe_are_an_error(
     ended = call("gradcheck", "conv", *flags, "--json")
     assert says in complaint(ended)
     assert ended.out == ""
+
+
+@pytest.mark.parametrize("name", ["conv", "max pool", "constant pad"])
+def test_a_step_that_rounding_swallows_is_bad_input(name: str) -> None:
+    message = complaint(call("gradcheck", *CALLS[name], "--method", "central", "--step", "1e-20"))
+    assert "step 1e-20 is too small: x + step equals x for " in message
+    assert call("gradcheck", *CALLS["training"], "--wrt", "x", "--step", "1e-20").status == 0
+
+
+def test_a_step_may_be_too_small_for_some_elements_alone() -> None:
+    np.save("x.npy", np.array([[[[1.0, 1e9], [0.0, 2.0]]]]))
+    args = ("gradcheck", "pad", "--x", "x.npy", "-p", "1", "--step")
+    message = complaint(call(*args, "1e-9"))
+    assert "for 1 of 4 elements, such as x[0,0,0,1] = 1e+09" in message
+    assert call(*args, "1").status == 0

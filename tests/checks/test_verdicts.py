@@ -352,3 +352,52 @@ def test_a_fault_beside_ties_is_no_kink(capsys: Capsys, tmp_path: Path) -> None:
     status, (result,) = results(capsys, *command, *call)
     (theirs,) = [check for check in result["checks"] if check["check"] == "against"]
     assert (status, theirs["verdict"]) == (1, "fail")
+
+
+@pytest.mark.parametrize(
+    "value, said",
+    [
+        (np.nan, "2 of 120 elements are NaN, the first: dx[0,1,2,3] is nan"),
+        (-np.inf, "2 of 120 elements are infinite, the first: dx[0,1,2,3] is -inf"),
+    ],
+)
+def test_wrong_elements_that_are_no_numbers_are_told(
+    capsys: Capsys, tmp_path: Path, value: float, said: str
+) -> None:
+    command = ("pad", "--x", "normal:2x3x5x4", "--padding", "1")
+    dx = saved(capsys, tmp_path, *command)["dx"]
+    dx[0, 1, 2, 3] = dx[1, 2, 4, 0] = value
+    status, check = judge(capsys, tmp_path, "dx", dx, *command)
+    assert (status, check["sits"][0]) == (1, said)
+
+
+def test_a_given_gradient_of_whole_numbers_is_told_so(capsys: Capsys, tmp_path: Path) -> None:
+    command = ("pad", "--x", "normal:2x3x5x4", "--padding", "1")
+    dx = saved(capsys, tmp_path, *command)["dx"].round().astype(np.int64)
+    status, check = judge(capsys, tmp_path, "dx", dx, *command)
+    assert status == 1
+    assert "the given one is of int64, which cuts every value to a whole number" in check["note"]
+
+
+def test_a_comparison_that_zeros_would_pass_says_so(capsys: Capsys, tmp_path: Path) -> None:
+    """bn's dx is zero for a constant dy, and small beside the tolerance for a small one."""
+    np.save(tmp_path / "zeros.npy", np.zeros((3, 4, 5, 2)))
+    (tmp_path / "s.py").write_text("def z(x):\n    return 0 * x\n")
+    told = "nothing was tested: every element is within atol (1e-07) of zero; use another dy, or"
+    constant = ("bn", "--x", "normal:3x4x5x2", "--dy", "ones")
+    small = ("bn", "--x", "normal:3x4x5x2,scale=1000", "--dy", "normal,scale=1e-5")
+    given = ("--expect", f"dx={tmp_path / 'zeros.npy'}")
+    function = ("--against", str(tmp_path / "s.py"), "--call", "dx=z(x)")
+    for args in ((*constant, *given), (*small, *given), (*constant, *function)):
+        status, (result,) = results(capsys, *args)
+        (check,) = result["checks"]
+        assert (status, check["verdict"]) == (0, "pass")
+        assert told in check["note"]
+        assert main([*args, "--no-values"]) == 0
+        assert told in capsys.readouterr().out
+    plain = ("bn", "--x", "normal:3x4x5x2")
+    dx = saved(capsys, tmp_path, *plain)["dx"]
+    np.save(tmp_path / "dx.npy", dx)
+    (check,) = results(capsys, *plain, "--expect", f"dx={tmp_path / 'dx.npy'}")[1][0]["checks"]
+    assert "note" not in check
+    assert results(capsys, *small, *given, "--rtol", "1e-7")[0] == 1
