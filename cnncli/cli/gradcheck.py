@@ -81,6 +81,11 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     if entry.file is None and "tensors" not in entry.entries:
         if output.out is not None:
             raise UsageError("writes one y, but the probes are several cases", "--out")
+        if "layout" in entry.entries and entry.entries["layout"].value != "nchw":
+            raise UsageError(
+                "the built-in probes are N C H W; give tensors of your own, or leave it out",
+                "--layout",
+            )
         written = entry.entries.get("params")
         by_flag = set() if written is None else set(written.mapping("params"))
         entries = probe_entries(layer, entry.entries)

@@ -35,6 +35,7 @@ USAGE = [
     bad("unknown layer", ("gradcheck", "pol"), "gradcheck has no command 'pol' (did you mean pool"),
     bad("a value for a switch", (*CONV, "--show=3"), "'--show'", "cnncli conv -h"),
     bad("flag of another layer", (*PAD, "-p", "1", "--w", W), "--w"),
+    bad("probes of a layout", ("gradcheck", "conv", "--layout", "nhwc"), "--layout: the built-in"),
     bad("flag without its value", (*CONV, "--stride"), "--stride"),
     bad("surplus argument", (*CONV, "extra"), "cnncli conv: got", "extra"),
     bad("run without a path", ("run",), "PATH"),
