@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cnncli.cases.assertions import Tolerance
     from cnncli.cases.case import Case
     from cnncli.cases.config import Entry
+    from cnncli.cli.call import Output
     from cnncli.runs.one import RunOptions
     from cnncli.runs.result import Result
 
@@ -79,13 +80,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     entries, covers = [entry], None
     by_flag: set[str] = set()
     if entry.file is None and "tensors" not in entry.entries:
-        if output.out is not None:
-            raise UsageError("writes one y, but the probes are several cases", "--out")
-        if "layout" in entry.entries and entry.entries["layout"].value != "nchw":
-            raise UsageError(
-                "the built-in probes are N C H W; give tensors of your own, or leave it out",
-                "--layout",
-            )
+        _judge_probes(entry, output)
         written = entry.entries.get("params")
         by_flag = set() if written is None else set(written.mapping("params"))
         entries = probe_entries(layer, entry.entries)
@@ -157,6 +152,19 @@ def _judge_told(case: Case, plan: Plan, by_flag: set[str]) -> None:
     for call in case.call:
         for form in (*call.arguments, *(form for _, form in call.keywords)):
             resolve_form(form, plan, case.where)  # such as one number for axes that differ
+
+
+def _judge_probes(entry: Entry, output: Output) -> None:
+    """Raise UsageError for what the built-in probes cannot be asked."""
+    from cnncli.errors import UsageError
+
+    if output.out is not None:
+        raise UsageError("writes one y, but the probes are several cases", "--out")
+    if "layout" in entry.entries and entry.entries["layout"].value != "nchw":
+        raise UsageError(
+            "the built-in probes are N C H W; give tensors of your own, or leave it out",
+            "--layout",
+        )
 
 
 def _possible(
