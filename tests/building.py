@@ -10,6 +10,7 @@ from cnncli.cases.case import Case, build_case
 from cnncli.cases.node import from_data
 from cnncli.cases.tensors import plan_for
 from cnncli.implementations.base import Task
+from cnncli.layers.base import Problem
 from cnncli.runs.one import RunOptions, run_case
 from cnncli.runs.result import Result
 
@@ -36,10 +37,11 @@ def task_of(
     for name, shape in plan.inputs.items():
         inputs.setdefault(name, np.ones(shape) if name == "gamma" else np.zeros(shape))
     inputs["dy"] = np.random.default_rng(5).standard_normal(plan.upstream)
-    return Task(layer=case.layer, plan=plan, tensors=inputs, backward=True, convention=convention)
+    problem = Problem(layer=case.layer, plan=plan, tensors=inputs)
+    return Task(problem=problem, backward=True, convention=convention)
 
 
 def ours_of(task: Task) -> dict[str, Any]:
     """Return everything that our kernels compute of a task, its inputs too."""
-    outputs = task.layer.forward(task.plan, task.tensors)
-    return task.tensors | outputs | task.layer.backward(task.plan, task.tensors)
+    layer, plan, tensors = task.problem.layer, task.problem.plan, task.problem.tensors
+    return tensors | layer.forward(plan, tensors) | layer.backward(plan, tensors)

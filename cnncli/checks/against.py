@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.assertions import Assertion, Tolerance
 from cnncli.checks.check import Check, why_untested
 from cnncli.checks.compare import compare, default_tolerance
-from cnncli.errors import CnncliError
-from cnncli.implementations.base import CannotExpressError, Computed, Implementation, Task
+from cnncli.implementations.base import Computed, Implementation, Task
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 
 if TYPE_CHECKING:
@@ -42,18 +41,15 @@ def check_against(
     What the implementation cannot say is skipped with its reason; that is no pass. An exception of
     its own is a verdict; a CnncliError (a package that is missing) is raised.
     """
-    label = implementation.label
-    try:
-        computed = implementation.compute(task)
-    except CannotExpressError as reason:
-        return Judged(label=label, checks=[_skipped(label, "y", str(reason))])
-    except CnncliError:
-        raise
-    except Exception as error:  # whatever another's code raises is its verdict
-        text = f"{type(error).__name__}: {error}"
-        note = text if len(text) <= 300 else text[:297] + "..."
-        return Judged(label=label, checks=[_failed(label, "y", "exception", note=note)])
-    wanted = [*task.plan.outputs, *(task.plan.gradients if task.backward else ())]
+    label, plan = implementation.label, task.problem.plan
+    (computed,) = implementation.compute([task])
+    if computed.unsaid is not None:
+        return Judged(label=label, checks=[_skipped(label, "y", computed.unsaid)])
+    if computed.trouble is not None:
+        trouble = computed.trouble
+        failed = _failed(label, "y", trouble.reason, note=trouble.message or None)
+        return Judged(label=label, checks=[failed])
+    wanted = [*plan.outputs, *(plan.gradients if task.backward else ())]
     checks = [judge_tensor(label, name, computed, ours[name], tolerance) for name in wanted]
     if tolerance.derived:
         checks = [_by_rounding_bound(check, task, computed, ours, tolerance) for check in checks]
@@ -72,9 +68,12 @@ def _by_rounding_bound(
     if check.elements is None:  # skipped, missing or of another shape: nothing was compared
         return check
     name = check.tensor
-    tensors = {**task.tensors, name: computed.tensors[name]}
+    problem = task.problem
+    tensors = {**problem.tensors, name: computed.tensors[name]}
     types = (computed.stored, str(ours[name].dtype))
-    return judge_by_rounding(check, task.layer, task.plan, tensors, ours[name], types, tolerance)
+    return judge_by_rounding(
+        check, problem.layer, problem.plan, tensors, ours[name], types, tolerance
+    )
 
 
 def judge_by_rounding(

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
-from cnncli.layers.base import Layer, Plan, Tensors
+from cnncli.errors import CnncliError
+from cnncli.layers.base import Problem, Tensors
+
+MOST_TOLD = 300
+"""Characters of an exception that are told."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What an implementation is asked to compute.
 
-    `tensors` holds every input of the plan and, with `backward`, dy, in the precision of the
-    computation. `convention` is the one that the plan was made under.
+    The problem's tensors hold every input of the plan and, with `backward`, dy, in the precision
+    of the computation. `convention` is the one that the plan was made under.
     """
 
-    layer: Layer
-    plan: Plan
-    tensors: Tensors
+    problem: Problem
     backward: bool
     convention: str = "torch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Why a computation came to no end: a reason of the contract, and what is known of it."""
+
+    reason: Literal["exception", "timeout", "out of memory", "missing"]
+    message: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +40,13 @@ class Computed:
 
     `reasons` says, for tensors that are not among them, why (a library that does not
     differentiate); `stored` is the type it computed in, which tells how precise it is; `note` says
-    what else about its precision a reader should know.
+    what else about its precision a reader should know. `unsaid` is why it has no way to say the
+    case at all, which is no fault of its own; `trouble` is what went wrong.
     """
 
-    tensors: Tensors
+    tensors: Tensors = field(default_factory=dict)
+    unsaid: str | None = None
+    trouble: Trouble | None = None
     stored: str = "float64"
     reasons: dict[str, str] = field(default_factory=dict)
     note: str | None = None
@@ -49,8 +63,27 @@ class Implementation(Protocol):
     def label(self) -> str:
         """Its name and version, such as `torch 2.13.0`."""
 
-    def compute(self, task: Task) -> Computed:
-        """Return what it computes; raise CannotExpressError where it cannot say the case."""
+    def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
+        """Yield what it makes of each task, whatever it does: what goes wrong is a result too."""
+
+
+def one_by_one(compute: Callable[[Task], Computed], tasks: Iterable[Task]) -> Iterator[Computed]:
+    """Yield what `compute` returns for each task, or why it returned nothing.
+
+    Raises CnncliError alone, such as that of a package that is missing.
+    """
+    for task in tasks:
+        try:
+            computed = compute(task)
+        except CannotExpressError as reason:
+            computed = Computed(unsaid=str(reason))
+        except CnncliError:
+            raise
+        except Exception as error:  # whatever another's code raises is what it gave
+            text = f"{type(error).__name__}: {error}"
+            text = text if len(text) <= MOST_TOLD else text[: MOST_TOLD - 3] + "..."
+            computed = Computed(trouble=Trouble(reason="exception", message=text))
+        yield computed
 
 
 def as_floats(task: Task, *, widest: str = "float64") -> tuple[Tensors, str]:
@@ -62,13 +95,15 @@ def as_floats(task: Task, *, widest: str = "float64") -> tuple[Tensors, str]:
     import numpy as np
 
     narrow = widest == "float32" or any(
-        array.dtype == np.float32 for name, array in task.tensors.items() if name in ("x", "w")
+        array.dtype == np.float32
+        for name, array in task.problem.tensors.items()
+        if name in ("x", "w")
     )
     dtype = "float32" if narrow else "float64"
-    for name, array in task.tensors.items():
+    for name, array in task.problem.tensors.items():
         if (
             array.dtype.kind in "iu"
             and (array.astype(np.float64).astype(array.dtype) != array).any()
         ):
             raise CannotExpressError(f"{name} holds whole numbers that float64 cannot")
-    return {name: array.astype(dtype) for name, array in task.tensors.items()}, dtype
+    return {name: array.astype(dtype) for name, array in task.problem.tensors.items()}, dtype

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cnncli.cases.layout import to_inside, to_outside
 from cnncli.errors import MissingExtraError
-from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats
+from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats, one_by_one
 from cnncli.implementations.kerascalls import write_keras
 
 NO_KERNEL = ("not yet support",)
@@ -45,21 +46,29 @@ class Keras:
         version = str(self._backend.__version__).partition("+")[0]
         return f"{self._name} {version} (keras {self._keras.__version__})"
 
-    def compute(self, task: Task) -> Computed:
+    def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
+        """Yield what it makes of each task."""
+        return one_by_one(self._compute, tasks)
+
+    def _compute(self, task: Task) -> Computed:
         """Return outputs and gradients; raise CannotExpressError where Keras cannot say the case.
 
         Tensors go in and come out channels last, as Keras has them; the result is NCHW.
         """
-        text = write_keras(task.plan)
+        text = write_keras(task.problem.plan)
         floats, dtype = as_floats(task)
-        if task.layer.name == "pool" and "-float" in text and (floats["x"] == -float("inf")).any():
+        if (
+            task.problem.layer.name == "pool"
+            and "-float" in text
+            and (floats["x"] == -float("inf")).any()
+        ):
             raise CannotExpressError(
                 "x holds minus infinity, which Keras could not tell from this case's padding"
             )
         moved = {name: to_outside("nhwc", name, array) for name, array in floats.items()}
         run = {"tensorflow": _on_tensorflow, "torch": _on_torch}[self._name]
-        outputs = [name for name in task.plan.outputs if name != "indices"]
-        wanted = [name[1:] for name in task.plan.gradients] if task.backward else []
+        outputs = [name for name in task.problem.plan.outputs if name != "indices"]
+        wanted = [name[1:] for name in task.problem.plan.gradients] if task.backward else []
         code = compile(text, "<the case as Keras's calls>", "exec")
         note = None
         try:

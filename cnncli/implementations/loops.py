@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats
+from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats, one_by_one
 from cnncli.layers.base import Plan, Shape, Tensors
 
 MOST_STEPS = 30_000_000
@@ -28,23 +28,27 @@ class Loops:
         """Its name; it has no version of its own."""
         return "loops"
 
-    def compute(self, task: Task) -> Computed:
+    def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
+        """Yield what it makes of each task."""
+        return one_by_one(self._compute, tasks)
+
+    def _compute(self, task: Task) -> Computed:
         """Return outputs and gradients; raise CannotExpressError where loops would take too long.
 
         Everything is float64, however the case computes; what is stored keeps its own precision.
         """
         import numpy as np
 
-        steps = _steps(task.plan)
+        steps = _steps(task.problem.plan)
         if steps > MOST_STEPS:
             raise CannotExpressError(
                 f"{steps:,} steps of a Python loop would take minutes; at most {MOST_STEPS:,} run"
             )
         floats, dtype = as_floats(task)
         grids = {name: _grid(array) for name, array in floats.items()}
-        shapes = task.plan.outputs | (task.plan.gradients if task.backward else {})
+        shapes = task.problem.plan.outputs | (task.problem.plan.gradients if task.backward else {})
         found = {name: dict.fromkeys(_all(shape), 0.0) for name, shape in shapes.items()}
-        _LOOPS[task.layer.name](task.plan, grids, found)
+        _LOOPS[task.problem.layer.name](task.problem.plan, grids, found)
         arrays: Tensors = {}
         for name, shape in shapes.items():
             kind = np.int64 if name == "indices" else np.float64

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cnncli.errors import MissingExtraError
-from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats
+from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats, one_by_one
 from cnncli.implementations.onnxcalls import write_onnx
 from cnncli.layers.base import Plan
 
@@ -30,28 +31,32 @@ class OnnxRuntime:
         """Its name and version."""
         return f"onnxruntime {self._runtime.__version__}"
 
-    def compute(self, task: Task) -> Computed:
+    def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
+        """Yield what it makes of each task."""
+        return one_by_one(self._compute, tasks)
+
+    def _compute(self, task: Task) -> Computed:
         """Return outputs; raise CannotExpressError where ONNX or its runtime cannot say the case.
 
         Where the runtime has float32 kernels alone, inputs are rounded to it and `stored` says so.
         """
-        floats, dtype = as_floats(task, widest=_widest(task.plan))
+        floats, dtype = as_floats(task, widest=_widest(task.problem.plan))
         if not all(array.size for array in floats.values()):
             raise CannotExpressError("onnxruntime computes nothing of empty arrays")
         names: dict[str, Any] = {}
-        exec(compile(write_onnx(task.plan, dtype), "<the case as ONNX>", "exec"), names)
+        exec(compile(write_onnx(task.problem.plan, dtype), "<the case as ONNX>", "exec"), names)
         options = self._runtime.SessionOptions()
         options.log_severity_level = 4  # errors come as exceptions
         options.intra_op_num_threads = 1
         session = self._runtime.InferenceSession(
             names["model"].SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        outputs = list(task.plan.outputs)
+        outputs = list(task.problem.plan.outputs)
         given = {node.name: floats[node.name] for node in session.get_inputs()}
         found = dict(zip(outputs, session.run(outputs, given), strict=True))
-        gradients = task.plan.gradients if task.backward else {}
+        gradients = task.problem.plan.gradients if task.backward else {}
         # ONNX holds eps and momentum in float32, whatever its tensors are.
-        rounded = task.layer.name == "bn"
+        rounded = task.problem.layer.name == "bn"
         return Computed(
             tensors=found,
             stored=SINGLE if rounded else dtype,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cnncli.errors import MissingExtraError
-from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats
+from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats, one_by_one
 from cnncli.implementations.torchcalls import write_torch
 
 
@@ -24,22 +25,26 @@ class Torch:
         """Its name and version."""
         return f"torch {self._torch.__version__.partition('+')[0]}"
 
-    def compute(self, task: Task) -> Computed:
+    def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
+        """Yield what it makes of each task."""
+        return one_by_one(self._compute, tasks)
+
+    def _compute(self, task: Task) -> Computed:
         """Return outputs and gradients; raise CannotExpressError where torch cannot say the case.
 
         Gradients are autograd's, of everything that the text does.
         """
-        text = write_torch(task.plan)
+        text = write_torch(task.problem.plan)
         floats, dtype = as_floats(task)
         _refuse_lost_winners(task, text)
-        gradients = task.plan.gradients if task.backward else {}
+        gradients = task.problem.plan.gradients if task.backward else {}
         names: dict[str, Any] = {}
-        for name in task.plan.inputs:
+        for name in task.problem.plan.inputs:
             tensor = self._torch.tensor(floats[name])
             names[name] = tensor.requires_grad_("d" + name in gradients)
         leaves = dict(names)
         exec(compile(text, "<the case as torch's call>", "exec"), names)
-        found = {name: names[name].detach().numpy() for name in task.plan.outputs}
+        found = {name: names[name].detach().numpy() for name in task.problem.plan.outputs}
         if task.backward:
             names["y"].backward(self._torch.tensor(floats["dy"]))
             for name in gradients:
@@ -51,8 +56,8 @@ def _refuse_lost_winners(task: Task, text: str) -> None:
     """Refuse minus infinity where padding is made of it: either could win torch's maximum."""
     if (
         "-float" in text
-        and task.layer.name == "pool"
-        and (task.tensors["x"] == -float("inf")).any()
+        and task.problem.layer.name == "pool"
+        and (task.problem.tensors["x"] == -float("inf")).any()
     ):
         raise CannotExpressError(
             "x holds minus infinity, which torch could not tell from the padding of this case"

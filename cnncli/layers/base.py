@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from cnncli.errors import ConfigError, GeometryError
@@ -237,3 +237,20 @@ class Layer(ABC):
     def judge_values(self, plan: Plan, tensors: Tensors) -> None:
         """Raise TensorError where a value, not a shape, makes the layer impossible."""
         return
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A layer, its plan and the arrays that it is about: what can be computed, judged and broken.
+
+    `tensors` holds every input of the plan, dy where gradients are asked for and, where they are
+    known, outputs and gradients; each has the shape that the plan gives it, NCHW.
+    """
+
+    layer: Layer
+    plan: Plan
+    tensors: Tensors
+
+    def changed(self, **tensors: Array) -> Problem:
+        """Return the problem with other arrays of these names."""
+        return replace(self, tensors={**self.tensors, **tensors})

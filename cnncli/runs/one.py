@@ -21,7 +21,7 @@ from cnncli.cases.tensors import (
 )
 from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError, UsageError
-from cnncli.layers.base import Plan, Shape, Tensors
+from cnncli.layers.base import Plan, Problem, Shape, Tensors
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.result import Fault, References, Result, Role, TensorResult, describe
 from cnncli.runs.split import skip_reason, status_of
@@ -341,10 +341,12 @@ def _check_against(
                 checks += [_placed_outside(check, layout) for check in found]
             continue
         task = Task(
-            layer=case.layer,
-            plan=plan,
-            # Copies, since whatever computes may write into what it is given.
-            tensors={name: array.copy() for name, array in given.items()},
+            problem=Problem(
+                layer=case.layer,
+                plan=plan,
+                # Copies, since whatever computes may write into what it is given.
+                tensors={name: array.copy() for name, array in given.items()},
+            ),
             backward=case.wants_backward,
             convention=case.settings.convention,
         )

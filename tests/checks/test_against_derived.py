@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,11 +31,11 @@ class Off:
     share: float
     label: str = "loops, off"
 
-    def compute(self, task: Task) -> Computed:
-        computed = resolve("loops").compute(task)
-        tensors = dict(computed.tensors)
-        tensors["y"] = tensors["y"] * (1 + self.share)
-        return replace(computed, tensors=tensors)
+    def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
+        for computed in resolve("loops").compute(tasks):
+            tensors = dict(computed.tensors)
+            tensors["y"] = tensors["y"] * (1 + self.share)
+            yield replace(computed, tensors=tensors)
 
 
 def verdicts(implementation: Any) -> dict[str, str]:

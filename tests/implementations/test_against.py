@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from cnncli.cases.tensors import plan_for
 from cnncli.checks.against import check_against
 from cnncli.errors import MissingExtraError, UsageError
 from cnncli.implementations import table
-from cnncli.implementations.base import CannotExpressError, Computed, Task
+from cnncli.implementations.base import CannotExpressError, Computed, Task, one_by_one
+from cnncli.layers.base import Problem
 from cnncli.runs.record import record
 from cnncli.runs.split import by_implementation
 from tests.building import case_of, result_of
@@ -77,8 +78,8 @@ class Fake:
     def __init__(self, act: Callable[[Task], Computed]) -> None:
         self._act = act
 
-    def compute(self, task: Task) -> Computed:
-        return self._act(task)
+    def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
+        return one_by_one(self._act, tasks)
 
 
 def _judge(act: Callable[[Task], Computed]) -> list[Any]:
@@ -87,13 +88,18 @@ def _judge(act: Callable[[Task], Computed]) -> list[Any]:
     rng = np.random.default_rng(1)
     arrays = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
     plan = plan_for(case, shapes)
-    task = Task(layer=case.layer, plan=plan, tensors=arrays, backward=False)
+    task = Task(problem=Problem(layer=case.layer, plan=plan, tensors=arrays), backward=False)
     ours = arrays | case.layer.forward(plan, arrays)
     return check_against(Fake(act), task, ours, Tolerance()).checks
 
 
+def _y(task: Task) -> Any:
+    problem = task.problem
+    return problem.layer.output(problem.plan, problem.tensors)
+
+
 def _off(task: Task, by: float) -> Computed:
-    y = task.layer.output(task.plan, task.tensors)
+    y = _y(task)
     y[1, 2, 0, 1] += by
     return Computed(tensors={"y": y})
 
@@ -110,7 +116,7 @@ def test_one_wrong_element_is_found_where_it_is() -> None:
 
 def test_float32_is_judged_as_float32_and_says_so() -> None:
     def single(task: Task) -> Computed:
-        y = task.layer.output(task.plan, task.tensors).astype(np.float32)
+        y = _y(task).astype(np.float32)
         return Computed(tensors={"y": y}, stored="float32")
 
     (check,) = _judge(single)

@@ -146,6 +146,7 @@ def test_keras_on_another_backend_computes_gradients() -> None:
     from cnncli.checks.against import check_against
     from cnncli.implementations.base import Task
     from cnncli.implementations.kerasrun import Keras
+    from cnncli.layers.base import Problem
     from tests.building import case_of
 
     for layer, probe in ALL:
@@ -159,7 +160,7 @@ def test_keras_on_another_backend_computes_gradients() -> None:
 
         plan = plan_for(case, {n: a.shape for n, a in ours.items() if n in case.layer.source_names})
         given = {n: a for n, a in ours.items() if n in plan.inputs or n == "dy"}
-        task = Task(layer=case.layer, plan=plan, tensors=given, backward=True)
+        task = Task(problem=Problem(layer=case.layer, plan=plan, tensors=given), backward=True)
         judged = check_against(Keras("torch"), task, ours, case.tolerance)
         verdicts = {check.tensor: check.verdict for check in judged.checks}
         assert verdicts.pop("indices", "skipped") == "skipped"

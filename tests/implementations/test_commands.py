@@ -79,14 +79,14 @@ def test_nhwc_places_the_worst_element_as_it_is_shown(
     from cnncli.implementations.base import Computed, Task
     from cnncli.implementations.loops import Loops
 
-    honest = Loops.compute
+    honest = Loops._compute
 
     def wrong(self: Loops, task: Task) -> Computed:
         found = honest(self, task)
         found.tensors["y"][0, 1, 2, 3] += 1
         return found
 
-    monkeypatch.setattr(Loops, "compute", wrong)
+    monkeypatch.setattr(Loops, "_compute", wrong)
     args = ["pad", "--x", "normal:1x3x4x2", "-p", "0", "--layout", "nhwc", "--against", "loops"]
     status, (found,) = _json(capsys, *args)
     assert status == 1
@@ -100,10 +100,10 @@ def test_what_computes_cannot_change_our_arrays(
     from cnncli.implementations.loops import Loops
 
     def vandal(self: Loops, task: Task) -> Computed:
-        task.tensors["x"][...] = 0
-        return Computed(tensors={"y": task.tensors["x"]})
+        task.problem.tensors["x"][...] = 0
+        return Computed(tensors={"y": task.problem.tensors["x"]})
 
-    monkeypatch.setattr(Loops, "compute", vandal)
+    monkeypatch.setattr(Loops, "_compute", vandal)
     args = ["pad", "--x", "ones:1x1x2x2", "-p", "0", "--against", "loops", "--quiet"]
     assert main([*args, "--save", str(tmp_path)]) == 1
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.ones((1, 1, 2, 2)))
