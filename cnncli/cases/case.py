@@ -146,6 +146,12 @@ class Case:
     reproduce: str = ""
 
     @property
+    def expected_sources(self) -> list[Source]:
+        """What the assertions compare with, where that is a tensor."""
+        every = [one for assertions in self.expect.values() for one in assertions]
+        return [one.source for one in every if one.source is not None]
+
+    @property
     def wants_backward(self) -> bool:
         """Tell whether gradients are to be computed."""
         if self.settings.backward is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import sys
@@ -10,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnncli import __version__
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.case import CASE_KEYS, MERGED_KEYS, Case, build_case
+from cnncli.cases.contents import contents_of
 from cnncli.cases.dotted import read_setting, set_value
 from cnncli.cases.nearby import near_path
 from cnncli.cases.node import Node, nearest, refuse_unknown
@@ -43,6 +46,33 @@ class Entry:
     """An impossible combination is skipped with its reason, not an error."""
     swept: tuple[str, ...] = ()
     """The keys that a sweep gave this case its values of."""
+
+    @property
+    def label(self) -> str:
+        """How a case is named among others: FILE::NAME."""
+        return f"{self.file}::{self.name}" if self.file else self.name
+
+    def key(self, **asked: object) -> str:
+        """Return what a resumed run knows this case by: a hash of all that its result depends on.
+
+        That is its data, the content of the files that it reads, the version, and what the command
+        `asked` of it beside. A case that cannot be built reads nothing.
+        """
+        try:
+            case = self.build()
+            sources = [*case.sources.values(), *case.expected_sources]
+        except CnncliError:
+            sources = []
+        parts = {
+            "name": self.name,
+            "file": self.file,
+            "case": {key: node.data() for key, node in self.entries.items()},
+            "files": contents_of(sources),
+            "version": __version__,
+            "skip_invalid": self.skip_invalid,
+            **asked,
+        }
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     @property
     def reproduce(self) -> str:

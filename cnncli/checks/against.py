@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Assertion, Tolerance
-from cnncli.checks.check import Check, why_untested
+from cnncli.checks.check import JUDGED_AS, Check, why_untested
 from cnncli.checks.compare import compare, default_tolerance
 from cnncli.implementations.base import Computed, Implementation, Task
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
@@ -15,8 +15,6 @@ from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-JUDGED_AS = "judged as "
-"""How a note begins that says in which precision a tensor is judged."""
 ROUNDINGS = 10
 """Units in the last place of the largest element that two right sums may differ by."""
 

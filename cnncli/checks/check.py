@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 CHANGED = "changed its input"
 """The reason of a function that is right but for writing into its arguments."""
+
+VALUES, SHAPE, MISSING = "wrong values", "wrong shape", "missing"
+TOLD = ("exception", SHAPE, MISSING, CHANGED, VALUES)
+"""Reasons that a note says more of."""
+JUDGED_AS = "judged as "
+"""How a note begins that says in which precision a tensor is judged."""
 
 UNTESTED = "nothing was tested"
 """How a note begins of a comparison that anything near zero would have passed."""
@@ -98,6 +104,57 @@ class Check:
     def fails_case(self) -> bool:
         """Tell whether this verdict makes its case fail."""
         return self.verdict == "fail" or (self.verdict == "vacuous" and not self.allowed)
+
+    @property
+    def headline(self) -> str:
+        """Why this failed, in a line: its cause, if one is known, else its reason."""
+        known = [str(row["cause"]) for row in self.diagnosis or () if row["cause"] != "unknown"]
+        if known:
+            return " (or: ".join(known[:2]) + (")" if len(known) > 1 else "")
+        if self.reason == VALUES and self.note and self.note.startswith(JUDGED_AS):
+            return VALUES  # how it was judged is no cause
+        if self.reason in TOLD and self.note:
+            return f"{self.reason}: {self.note}"
+        return self.reason or self.verdict
+
+    def record(self) -> dict[str, Any]:
+        """Return this check as JSON data; a key that does not apply is absent."""
+        data = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if getattr(self, one.name) is not None and one.name != "worst"
+        }
+        if self.worst is not None:
+            judged, by = self._sides
+            data["worst"] = {
+                "index": list(self.worst.index),
+                judged: self.worst.got,
+                by: self.worst.expected,
+            }
+        return data
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Check:
+        """Return the check that JSON data records; raise KeyError or TypeError where it is none."""
+        plain = {key: value for key, value in data.items() if key != "worst"}
+        for one in fields(cls):
+            if one.name in plain and "float" in str(one.type) and isinstance(plain[one.name], str):
+                plain[one.name] = float(plain[one.name])
+        check = cls(**plain)
+        if "worst" not in data:
+            return check
+        judged, by = check._sides
+        got, expected = (
+            float(value) if isinstance(value, str) else value
+            for value in (data["worst"][judged], data["worst"][by])
+        )
+        worst = Worst(index=tuple(data["worst"]["index"]), got=got, expected=expected)
+        return replace(check, worst=worst)
+
+    @property
+    def _sides(self) -> tuple[str, str]:
+        """What the two values of the worst element are called in a record."""
+        return ("analytic", "numeric") if self.check == "gradcheck" else ("got", "expected")
 
 
 def why_untested(tensor: str, right: NDArray[Any], atol: float) -> str | None:

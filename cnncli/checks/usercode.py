@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.calls import Call
 from cnncli.cases.node import nearest
-from cnncli.checks.against import JUDGED_AS, ROUNDINGS, judge_by_rounding, judge_tensor
-from cnncli.checks.check import CHANGED, Check, wrote_into
+from cnncli.checks.against import ROUNDINGS, judge_by_rounding, judge_tensor
+from cnncli.checks.check import CHANGED, JUDGED_AS, MISSING, SHAPE, VALUES, Check, wrote_into
 from cnncli.checks.compare import default_tolerance
 from cnncli.implementations.base import Computed
 from cnncli.implementations.usercode.isolate import Outcome, Returned, Trouble
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VALUES = "wrong values"
-SHAPE = "wrong shape"
 TIES = "wrong at ties only"
-MISSING = "missing"
 FLOAT32 = 2.0**-24
 UNSTEADY = (
     "right when called first, not when called again: it keeps something from call to call "
@@ -280,15 +277,3 @@ def tied_places(right: Right, name: str) -> NDArray[np.bool_] | None:
         else:
             mask[window] = True
     return mask.reshape(shape)
-
-
-def headline(check: Check) -> str:
-    """Say in a line why a check failed: its cause, if one is known, else its reason."""
-    known = [str(row["cause"]) for row in check.diagnosis or () if row["cause"] != "unknown"]
-    if known:
-        return " (or: ".join(known[:2]) + (")" if len(known) > 1 else "")
-    if check.reason == VALUES and check.note and check.note.startswith(JUDGED_AS):
-        return VALUES  # how it was judged is no cause
-    if check.reason in ("exception", SHAPE, MISSING, CHANGED, VALUES) and check.note:
-        return f"{check.reason}: {check.note}"
-    return check.reason or check.verdict

@@ -16,6 +16,7 @@ from cnncli.cli.completion import whole_words
 from cnncli.cli.lazy import LazyCommand, LazyGroup
 from cnncli.cli.stdout import leave_stdout, outlive_reader
 from cnncli.errors import CnncliError
+from cnncli.process import ONE_THREAD
 
 BAD_INPUT, OUR_FAULT, INTERRUPTED = 2, 3, 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -162,6 +163,7 @@ def process() -> int:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
+    os.environ |= ONE_THREAD  # before NumPy is imported, which reads it
     try:
         with whole_words(os.environ):
             status = app(args=args, prog_name="cnncli", standalone_mode=False)

@@ -2,104 +2,99 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from cnncli.cases.case import Settings, parse_value
-from cnncli.cases.config import Entries, Entry, find_configs, read_settings
-from cnncli.cases.node import Node, nearest
+from cnncli.cases.config import Entry, read_settings
+from cnncli.cases.flags import flag_name
+from cnncli.cases.selection import Selection, judge_settings, parse_shard
 from cnncli.cli.call import take_run_options
 from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
 from cnncli.cli.stdout import reader_has_gone
 from cnncli.errors import CnncliError, UsageError
-from cnncli.layers.base import Layer
-from cnncli.layers.parameters import parameters
-from cnncli.layers.table import LAYERS
-from cnncli.report.batch import HEADER, Tally, case_line, names_text, show_end
 from cnncli.report.batchprogress import Progress
+from cnncli.report.gradefiles import csv_file, gradescope_file
+from cnncli.report.grades import GradesTable
 from cnncli.report.junit import JUnitFile
+from cnncli.report.many import CaseLines, Ending, Errors, JsonLines, Tally, names_text
 from cnncli.report.visible import say
-from cnncli.runs.many import Batch
-from cnncli.runs.one import RunOptions
-from cnncli.runs.outcome import WELL, Outcome
-from cnncli.runs.resume import ResultsFile, results_file
-from cnncli.runs.shards import Shard, parse_shard
-from cnncli.runs.task import Job
-from cnncli.runs.workers import ONE_THREAD
+from cnncli.runs.batch import Batch, Job, Kept, Sink, Unit, hand_out
+from cnncli.runs.result import Result
+from cnncli.runs.results import ResultsFile
+
+if TYPE_CHECKING:
+    from cnncli.implementations.usercode.find import Submission
+    from cnncli.runs.one import RunOptions
+    from cnncli.runs.submissions import Prepared
 
 RESULT_FLAGS = ("max_memory", "expect", "gradcheck", "against", "timeout")
 """The flags, beside --set, that a result depends on, so that its reproduce line repeats them."""
+OF_PEOPLE = ("run_all", "shrink", "csv", "gradescope")
+"""Flags that go with people's files alone, and those that do not go with them."""
+NOT_OF_PEOPLE = ("save", "expect", "fail_fast", "values", "list", "scheduler", "gradcheck")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """Where the results of a batch go."""
-
-    json: bool
-    quiet: bool
-    results: str | None
-    resume: bool
-    junit: str | None
-
-    @classmethod
-    def take(cls, values: dict[str, Any]) -> Output:
-        """Return what the flags say; raise UsageError where two of them collide."""
-        output = cls(
-            json=bool(values["json"]),
-            quiet=bool(values["quiet"]),
-            results=values["results"],
-            resume=bool(values["resume"]),
-            junit=values["junit"],
-        )
-        if output.json and output.quiet:
-            raise UsageError("--json prints, --quiet forbids it")
-        if values["values"] and not output.json and output.results is None:
-            raise UsageError("puts elements into JSON: give --json or --results FILE", "--values")
-        return output
-
-
-class Selection:
-    """The cases that paths, `--match` and `--shard` choose, made anew at each iteration."""
-
-    def __init__(self, paths: list[str], match: str | None, shard: Shard) -> None:
-        """Read the files; raise UsageError where no case's name holds `match`."""
-        self._configs = [Entries(path) for path in find_configs(paths)]
-        self._match = match
-        total = sum(1 for _ in self.whole())
-        if match is not None and not any(match in entry.name for entry in self.whole()):
-            names = [e.name for e in islice((e for c in self._configs for e in c), 11)]
-            text = names_text(names) if len(names) <= 10 else f"{', '.join(names[:10])}, …"
-            raise UsageError(f"no case's name holds {match!r}; there are {text}", "--match")
-        first, end = shard.bounds(total)
-        self.part = slice(first, end)
-        """Where this shard stands among the cases of all."""
-        self.is_shard = shard.count > 1
-
-    def whole(self) -> Iterator[Entry]:
-        """Yield the cases of all shards together."""
-        for entry in (entry for config in self._configs for entry in config):
-            if self._match is None or self._match in entry.name or entry.error is not None:
-                yield entry
-
-    def __iter__(self) -> Iterator[Entry]:
-        return islice(self.whole(), self.part.start, self.part.stop)
-
-    def __len__(self) -> int:
-        return self.part.stop - self.part.start
+def run_command(values: dict[str, Any]) -> int:
+    """Run what the flags ask for, write what was asked for, and return the exit status."""
+    if values["json"] and values["quiet"]:
+        raise UsageError("--json prints, --quiet forbids it")
+    if values["values"] and not values["json"] and values["results"] is None:
+        raise UsageError("puts elements into JSON: give --json or --results FILE", "--values")
+    people = _people(values)
+    batch = _take_batch(values)
+    shard = None if values["shard"] is None else parse_shard(values["shard"])
+    selection = Selection(values["paths"], values["match"], shard)
+    judge_settings(batch.job.settings, selection)
+    # A name in a script that standard output cannot show is escaped, and does not end the program.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if values["list"]:
+        return _list_cases(selection, batch.job, json=bool(values["json"]))
+    if batch.job.save is not None:
+        selection.refuse_shared_folders()
+    if batch.job.expect is not None and not values["quiet"]:
+        _tell_not_handed_in(selection, batch.job)
+    if people:
+        return _run_people(selection, batch, people, values)
+    with _results_file(values) as file:
+        kept = _kept_of(file, selection, batch) if values["resume"] else {}
+        if len(selection) == 1 and not kept and batch.is_simple:
+            return _run_alone(selection, batch, values, file)
+        tally = Tally()
+        files = _files(values, file)  # judged before anything is computed or printed
+        total = len(selection) - len(kept)
+        sinks: list[Sink] = [tally, *files, *_views(values, total, [Ending])]
+        units = (Unit(entries=(entry,)) for entry in selection)
+        is_wanted = file is not None or values["junit"] or batch.job.save is not None
+        enough = reader_has_gone if not is_wanted else lambda: False
+        try:
+            hand_out(batch.run(units, kept), sinks, enough)
+        except KeyboardInterrupt:
+            say("error: interrupted")
+            return INTERRUPTED
+        return _status(tally, selection)
 
 
-def select(values: dict[str, Any]) -> Selection:
-    """Return the cases that the flags choose."""
-    shard = Shard() if values["shard"] is None else parse_shard(values["shard"])
-    return Selection(values["paths"], values["match"], shard)
+def _people(values: dict[str, Any]) -> list[str]:
+    """Return the people's files that are to be judged; raise UsageError where flags do not fit."""
+    from cnncli.implementations.usercode.find import is_submission
+
+    named = values["against"] or []
+    files = [text for text in named if is_submission(text)]
+    why = "does not go with people's files" if files else "goes with --against FILE.py or a folder"
+    for name in NOT_OF_PEOPLE if files else OF_PEOPLE:
+        if values.get(name):
+            raise UsageError(why, flag_name(name))
+    if files and len(files) < len(named):
+        raise UsageError("takes people's files or libraries, not both at once", "--against")
+    return files
 
 
-def take_batch(values: dict[str, Any]) -> Batch:
+def _take_batch(values: dict[str, Any]) -> Batch:
     """Return how the flags want cases run; raise UsageError."""
     words: list[str] = []
     for text in values["set"] or ():
@@ -113,10 +108,14 @@ def take_batch(values: dict[str, Any]) -> Batch:
             for text in values[name]:
                 words += [f"--{name}", text]
         elif values[name] is not None:
-            words += [f"--{name.replace('_', '-')}", values[name]]
-    judge_against(values["against"] or (), here=values["scheduler"] is None)
+            words += [flag_name(name), values[name]]
+    _judge_against(values["against"] or (), here=values["scheduler"] is None)
+    if values["scheduler"] is not None and values["jobs"] is not None:
+        raise UsageError("the scheduler's own workers run the cases", "--jobs")
+    timeout = _seconds(values["timeout"])
+    options = take_run_options(values, quiet=True)
     job = Job(
-        options=take_run_options(values, quiet=True),
+        options=options if timeout is None else replace(options, user_seconds=timeout),
         settings=tuple(read_settings(values["set"] or ())),
         expect=values["expect"],
         gradcheck=values["gradcheck"],
@@ -126,18 +125,16 @@ def take_batch(values: dict[str, Any]) -> Batch:
         keyed=values["results"] is not None,
         flags=shlex.join(words),
     )
-    if values["scheduler"] is not None and values["jobs"] is not None:
-        raise UsageError("the scheduler's own workers run the cases", "--jobs")
     return Batch(
         job=job,
         jobs=_whole(values["jobs"], "--jobs", 1),
-        timeout=_seconds(values["timeout"]),
+        timeout=timeout,
         scheduler=values["scheduler"],
         fail_fast=bool(values["fail_fast"]),
     )
 
 
-def judge_against(texts: Iterable[str], *, here: bool = True) -> None:
+def _judge_against(texts: Iterable[str], *, here: bool = True) -> None:
     """Refuse, once and not for every case, a name that nobody has or, `here`, cannot be run.
 
     Raises UsageError or MissingExtraError. A cluster's workers have packages of their own.
@@ -150,58 +147,6 @@ def judge_against(texts: Iterable[str], *, here: bool = True) -> None:
             judge_name(text, "--against")
             if here:
                 judge_installed(text, "--against")
-
-
-def judge_settings(settings: Iterable[tuple[str, Node]], entries: Iterable[Entry]) -> None:
-    """Raise CnncliError where a value of `--set` is wrong for every case, or its key for each."""
-    settings = list(settings)
-    for key, node in settings:
-        for declared in parameters(Settings):
-            if key == declared.name:
-                parse_value(declared.kind, node, key)
-    inner = [key for key, _ in settings if key.startswith(("params.", "tensors."))]
-    if not inner:
-        return
-    layers = _layers(settings, entries)
-    for key in inner if layers else ():
-        mapping, _, name = key.partition(".")
-        known: dict[str, None] = {}
-        for layer in layers:
-            declared_names = [declared.name for declared in parameters(layer.Params)]
-            known |= dict.fromkeys(declared_names if mapping == "params" else layer.source_names)
-        if name not in known:
-            whose = ", ".join(layer.name for layer in layers)
-            hint = nearest(name, known) or f"; known: {', '.join(known)}"
-            raise UsageError(
-                f"unknown key {name!r} in the {mapping} of {whose}{hint}", f"--set {key}"
-            )
-
-
-def _layers(settings: Iterable[tuple[str, Node]], entries: Iterable[Entry]) -> list[Layer]:
-    """Return the layers of all cases; none where a case does not tell its layer plainly."""
-    nodes: Iterable[Node | None] = [node for key, node in settings if key == "layer"]
-    nodes = nodes or (e.entries.get("layer") for e in entries if e.error is None)
-    names: dict[str, None] = {}
-    for node in nodes:
-        if node is None or not isinstance(node.value, str) or node.value not in LAYERS:
-            return []
-        names[node.value] = None
-    return [LAYERS[name] for name in names]
-
-
-def take_cases(values: dict[str, Any]) -> tuple[list[Entry], RunOptions]:
-    """Return the cases that people's functions are to be judged on, `--set` among them."""
-    settings = tuple(read_settings(values["set"] or ()))
-    judge_against(values["against"] or ())
-    selection = select(values)
-    judge_settings(settings, selection)
-    whole = [
-        entry if entry.error is not None else entry.with_settings(settings)
-        for entry in selection.whole()
-    ]
-    if not any(entry.error is not None or "call" in entry.entries for entry in whole):
-        raise UsageError("no case here says how people's functions are called (call)", "--against")
-    return whole[selection.part], take_run_options(values, quiet=True)
 
 
 def _whole(text: str | None, flag: str, default: int) -> int:
@@ -224,57 +169,40 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def list_cases(selection: Selection, job: Job, *, json: bool) -> int:
+def _list_cases(selection: Selection, job: Job, *, json: bool) -> int:
     """Print what would run and, on standard error, every error; return the exit status."""
     from cnncli.report.listing import HEADER, plan_line, plan_record
     from cnncli.runs.arithmetic import operations
     from cnncli.runs.one import plan_case
 
-    _make_safe()
     status, planned, skipped = PASSED, 0, 0
+    errors = Errors(Progress(0))
     if not json:
         print(HEADER)
     for entry in selection:
-        label = f"{entry.file}::{entry.name}" if entry.file else entry.name
         try:
             case = job.build(entry)
             plan = plan_case(case, job.options)
         except CnncliError as error:
-            if entry.skip_invalid and entry.error is None and job.impossible(entry):
+            refused = job.refused(entry, error)
+            errors.take(refused)
+            if refused.status == "skipped":
                 skipped += 1
-                say(f"skipped: {label}: {error.message}")
-                continue
-            say(f"error: {error.at(entry.where)}")
-            status = BAD_INPUT
+                say(f"skipped: {entry.label}: {error.message}")
+            else:
+                status = BAD_INPUT
             continue
         planned += 1
         counted = operations(plan.plan, backward=case.wants_backward)
         if json:
             print(plan_record(entry.name, entry.file, plan, counted))
         else:
-            print(plan_line(label, plan, counted))
+            print(plan_line(entry.label, plan, counted))
+    errors.end()
     if not json:
         more = f", {skipped} would be skipped" if skipped else ""
         print(f"{planned} case{'s' if planned != 1 else ''} would run{more}")
     return status
-
-
-def run_batch(selection: Selection, batch: Batch, output: Output) -> int:
-    """Run the cases, write what was asked for as each ends, and return the exit status."""
-    _make_safe()
-    if batch.job.save is not None:
-        _refuse_shared_folders(selection)
-    if batch.job.expect is not None and not output.quiet:
-        _tell_not_handed_in(selection, batch.job)
-    # Read when NumPy loads its BLAS, which is not yet; workers have it from the start.
-    os.environ.update(ONE_THREAD)
-    with results_file(output.results, resume=output.resume) as file:
-        if file is not None and output.resume:
-            _resume(file, selection, batch)
-        kept = {} if file is None else file.kept
-        if len(selection) == 1 and not kept and _is_simple(batch):
-            return _run_alone(selection, batch, output, file)
-        return _run_all(selection, batch, output, file)
 
 
 def _tell_not_handed_in(selection: Selection, job: Job) -> None:
@@ -285,150 +213,208 @@ def _tell_not_handed_in(selection: Selection, job: Job) -> None:
         say(f"note: not handed in, so not judged: {names_text(texts)} (--expect {job.expect})")
 
 
-def _is_simple(batch: Batch) -> bool:
-    """Tell whether nothing asks for a process besides this one."""
-    return batch.jobs == 1 and batch.timeout is None and batch.scheduler is None
+@contextlib.contextmanager
+def _results_file(values: Mapping[str, Any]) -> Iterator[ResultsFile | None]:
+    """Open the file that `--results` names, if it names one; raise UsageError."""
+    if values["results"] is None:
+        if values["resume"]:
+            raise UsageError("needs --results FILE.jsonl, the file to go on with", "--resume")
+        yield None
+        return
+    opened = ResultsFile(values["results"], resume=bool(values["resume"]))
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
-def _resume(file: ResultsFile, selection: Selection, batch: Batch) -> None:
-    from cnncli.runs.keys import case_key
-
-    file.keep(selection, lambda entry: case_key(batch.job, entry))
+def _kept_of(file: ResultsFile | None, selection: Selection, batch: Batch) -> Kept:
+    """Return the results that need not be computed again, and say how many they are."""
+    assert file is not None
+    file.keep(((e.label, None), lambda e=e: batch.job.key(e)) for e in selection)  # type: ignore[misc]  # a lambda of what is bound here
     for note in file.notes:
         say(f"{file.path}: {note}")
-    missing = [e.name for e in selection if _label(e) not in file.kept]
+    missing = [entry.name for entry in selection if (entry.label, None) not in file.kept]
     text = f"{file.path}: {len(selection) - len(missing)} of {len(selection)} cases are there"
     if missing:
         text += f"; {len(missing)} to run: {names_text(missing)}"
     say(text)
+    return file.kept
 
 
-def _label(entry: Entry) -> str:
-    return f"{entry.file}::{entry.name}" if entry.file else entry.name
+def _files(values: Mapping[str, Any], file: ResultsFile | None) -> list[Sink]:
+    """Return the files that results are written to; raise UsageError for one that cannot be."""
+    made: list[Sink] = [] if file is None else [file]
+    kinds: dict[str, Callable[[str], Sink]] = {
+        "junit": JUnitFile,
+        "csv": csv_file,
+        "gradescope": gradescope_file,
+    }
+    return made + [make(values[name]) for name, make in kinds.items() if values[name]]
 
 
-def _run_alone(selection: Selection, batch: Batch, output: Output, file: ResultsFile | None) -> int:
+def _views(values: Mapping[str, Any], total: int, view: Sequence[type[Sink]]) -> list[Sink]:
+    """Return what is shown of `total` results as they come, and of all at the end by `view`."""
+    progress = Progress(total)
+    shown: list[Sink] = [Errors(progress)]
+    if values["json"]:
+        return [*shown, JsonLines(progress), progress]
+    if values["quiet"]:
+        return [*shown, progress]
+    lines: list[Sink] = [CaseLines(progress)] if Ending in view else []
+    return [*shown, *lines, progress, *(make() for make in view)]
+
+
+def _run_alone(
+    selection: Selection, batch: Batch, values: Mapping[str, Any], file: ResultsFile | None
+) -> int:
     """Run one case in this process, which saves starting another, and show it whole."""
-    entry = next(iter(selection))
+    tally, files = Tally(), _files(values, file)
+    (entry,) = selection
     results = batch.job.results(entry)
-    outcomes = batch.job.outcomes(entry, results)
-    sinks = _Sinks(output, file, total=1, shows_lines=not results[0].tensors)
-    with sinks:
-        sinks.take(outcomes, kept=False)
-    if results[0].tensors and not output.json and not output.quiet:
+    is_shown = not values["json"] and not values["quiet"]
+    views: list[Sink] = [Errors(Progress(1))]
+    if values["json"]:
+        views.append(JsonLines(Progress(1)))
+    elif is_shown and not results[0].tensors:
+        views.append(CaseLines(Progress(1)))
+    hand_out([batch.job.written(entry, results)], [tally, *files, *views])
+    if is_shown and results[0].tensors:
         from cnncli.report.console import make_console
         from cnncli.report.tables import show_result
 
         for result in results:
             show_result(make_console(), result, "auto")
-    return _status(sinks, selection)
+    return _status(tally, selection)
 
 
-def _run_all(selection: Selection, batch: Batch, output: Output, file: ResultsFile | None) -> int:
-    kept = {} if file is None else file.kept
-    sinks = _Sinks(output, file, total=len(selection) - len(kept), shows_lines=True)
-    try:
-        with sinks:
-            for outcomes, is_kept in batch.run(selection, lambda entry: kept.get(_label(entry))):
-                sinks.take(outcomes, kept=is_kept)
-                if reader_has_gone() and not sinks.writes_files and batch.job.save is None:
-                    return sinks.status()  # of what was run: nobody waits for the rest
-    except KeyboardInterrupt:
-        # What is done is written; the summary says how much that is.
-        sinks.show_end()
-        say("error: interrupted")
-        return INTERRUPTED
-    sinks.show_end()
-    return _status(sinks, selection)
-
-
-def _status(sinks: _Sinks, selection: Selection) -> int:
+def _status(tally: Tally, selection: Selection) -> int:
     """Return the exit status of what ended; raise UsageError where all of it was skipped."""
-    status, total = sinks.status(), sinks.tally.total
-    if status == PASSED and set(sinks.tally.counts) == {"skipped"} and not selection.is_shard:
+    status, total = exit_of(tally.counts), tally.total
+    if status == PASSED and set(tally.counts) == {"skipped"} and not selection.is_shard:
         which = "the case was" if total == 1 else f"all {total} cases were"
         raise UsageError(f"{which} skipped, so nothing was run")
     return status
 
 
-class _Sinks:
-    """All that a result is written to, in the order of the cases."""
+def _run_people(
+    selection: Selection, batch: Batch, files: Sequence[str], values: Mapping[str, Any]
+) -> int:
+    """Judge every submission on the cases that say how it is called."""
+    from cnncli.implementations.usercode.find import find_submissions
+    from cnncli.runs.submissions import judge_limits
 
-    def __init__(
-        self, output: Output, file: ResultsFile | None, *, total: int, shows_lines: bool
-    ) -> None:
-        self.tally = Tally()
-        self._output = output
-        self._file = file
-        self._junit = None if output.junit is None else JUnitFile(output.junit)
-        self._progress = Progress(total)
-        self._shows_lines = shows_lines and not output.json and not output.quiet
-        self._is_live = sys.stdout.isatty()
-
-    def __enter__(self) -> None:
-        if self._shows_lines:
-            print(HEADER)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._progress.clear()
-        if self._junit is not None and (error is None or isinstance(error, KeyboardInterrupt)):
-            self._junit.close()
-
-    @property
-    def writes_files(self) -> bool:
-        """Whether results go anywhere but to standard output."""
-        return self._file is not None or self._junit is not None
-
-    def take(self, outcomes: list[Outcome], *, kept: bool) -> None:
-        """Write what one case gave; what is `kept` stands in the results file already."""
-        if self._file is not None and not kept:
-            self._file.add(outcomes)
-        for outcome in outcomes:
-            self.tally.add(outcome, kept=kept)
-            if self._junit is not None:
-                self._junit.add(outcome)
-            if not kept:
-                self._print(outcome)
-        if not kept:
-            self._progress.step(failed=any(o.status not in WELL for o in outcomes))
-
-    def _print(self, outcome: Outcome) -> None:
-        if outcome.error is not None and outcome.status != "skipped":
-            self._progress.clear()
-            say(f"error: {outcome.error}")
-        if self._output.json or self._shows_lines:
-            if self._is_live:
-                self._progress.clear()
-            text = outcome.text if self._output.json else case_line(outcome)
-            # A terminal is for eyes, a pipe may wait for each line.
-            print(text, flush=True)
-
-    def show_end(self) -> None:
-        """Print the failures and the counts, where text is wanted."""
-        from cnncli.report.console import make_console
-
-        if not self._output.json and not self._output.quiet:
-            show_end(make_console(), self.tally)
-
-    def status(self) -> int:
-        """Return the exit status; nothing selected at all is bad usage, an empty shard is not."""
-        return exit_of(self.tally.counts)
+    job = replace(batch.job, against=())
+    whole = list(selection.whole())
+    if not any(entry.error is not None or "call" in entry.entries for entry in whole):
+        raise UsageError("no case here says how people's functions are called (call)", "--against")
+    named = [one for text in files for one in find_submissions(text, "--against")]
+    submissions = list({one.path.resolve(): one for one in named}.values())
+    if values["gradescope"] and len(submissions) > 1:
+        raise UsageError(
+            f"results.json is of one submission, but these are {len(submissions)}", "--gradescope"
+        )
+    judge_limits(job.options)
+    with _results_file(values) as file:
+        written = _files(values, file)
+        prepared, status = _prepare(selection, job, quiet=bool(values["quiet"]))
+        tally = Tally()
+        total = len(submissions) * len(prepared)
+        sinks = [tally, *written, *_views(values, total, [GradesTable])]
+        judged = _judge(submissions, prepared, job.options, batch.jobs, values, file)
+        try:
+            hand_out(judged, sinks)
+        except KeyboardInterrupt:
+            done = tally.total // max(len(prepared), 1)
+            say(f"error: interrupted; {done} of {len(submissions)} submissions were judged")
+            return INTERRUPTED
+    return max(status, exit_of(tally.counts))
 
 
-def _make_safe() -> None:
-    """Let a name in a script that standard output cannot show be escaped, not end the program."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
+def _prepare(entries: Iterable[Entry], job: Job, *, quiet: bool) -> tuple[list[Prepared], int]:
+    """Return the cases that call something, ready, and the status that bad ones ask for.
+
+    What is left out is said, unless `quiet`: cases without a call, and checks of our own results.
+    """
+    from cnncli.runs.submissions import prepare_case
+
+    prepared: list[Prepared] = []
+    status = PASSED
+    uncalled = []
+    ours: dict[str, list[str]] = {"expect": [], "gradcheck": []}
+    for entry in entries:
+        try:
+            if entry.error is None and "call" not in entry.entries:
+                uncalled.append(entry.name)  # a case of a folder that is not about functions
+                continue
+            case = job.prepared(entry).build()
+            prepared.append(prepare_case(case, job.options))
+            if case.expect:
+                ours["expect"].append(case.name)
+            if case.gradcheck is not None:
+                ours["gradcheck"].append(case.name)
+        except CnncliError as error:
+            if job.refused(entry, error).status == "skipped":
+                continue
+            say(f"error: {error}")
+            status = BAD_INPUT
+    if not quiet:
+        _tell_left_out(uncalled, ours)
+    return prepared, status
 
 
-def _refuse_shared_folders(selection: Selection) -> None:
-    """Raise UsageError where cases of two files have one name, and so one folder under --save."""
-    seen: dict[str, str] = {}
-    for entry in selection:
-        first = seen.setdefault(entry.name, entry.where)
-        if first != entry.where and entry.error is None:
-            raise UsageError(
-                f"{entry.name!r} names a case of {first} and one of {entry.where}, "
-                "which would share a folder; give one another name",
-                "--save",
+def _tell_left_out(uncalled: Sequence[str], ours: Mapping[str, Sequence[str]]) -> None:
+    def cases(names: Sequence[str]) -> str:
+        return f"{len(names)} case{'s' if len(names) != 1 else ''}"
+
+    notes = []
+    if uncalled:
+        says, are = ("says", "is") if len(uncalled) == 1 else ("say", "are")
+        notes.append(f"{cases(uncalled)} {says} no call and {are} left out: {names_text(uncalled)}")
+    for key, names in ours.items():
+        if names:
+            notes.append(
+                f"{key} of {cases(names)} judges our own results and is left out, "
+                f"since people's functions are judged here: {names_text(names)}"
             )
+    for note in notes:
+        say(f"note: {note}")
+
+
+def _judge(
+    submissions: Sequence[Submission],
+    prepared: Sequence[Prepared],
+    options: RunOptions,
+    jobs: int,
+    values: Mapping[str, Any],
+    file: ResultsFile | None,
+) -> Iterator[list[Result]]:
+    """Yield every submission's results in order, those kept from before as they stood."""
+    from cnncli.runs.submissions import grade_all, grading_key
+
+    pairs = [(one, case) for one in submissions for case in prepared]
+    identities = {
+        (f"{case.case.file}::{case.case.name}", one.label): (one, case) for one, case in pairs
+    }
+    kept: Kept = {}
+    if file is not None and values["resume"]:
+        file.keep(
+            (identity, lambda s=one, c=case: grading_key(s, [c], options))  # type: ignore[misc]  # bound here
+            for identity, (one, case) in identities.items()
+        )
+        kept = file.kept
+    missing = [
+        one
+        for one in submissions
+        if not all((f"{c.case.file}::{c.case.name}", one.label) in kept for c in prepared)
+    ]
+    fresh = grade_all(missing, prepared, options, jobs=jobs, shrink=bool(values["shrink"]))
+    for one in submissions if prepared else ():
+        if one in missing:
+            yield next(fresh)
+        else:
+            yield [
+                result
+                for c in prepared
+                for result in kept[f"{c.case.file}::{c.case.name}", one.label]
+            ]

@@ -155,12 +155,11 @@ def _cases(values: dict[str, Any]) -> list[Case]:
 
     match = values["match"]
     if values["paths"]:
-        from cnncli.cli.batch import Selection
-        from cnncli.runs.shards import Shard
+        from cnncli.cases.selection import Selection
 
         if "-" in values["paths"]:
             raise UsageError("reads cases from files alone, not from standard input", "PATH")
-        chosen = [entry.build() for entry in Selection(values["paths"], match, Shard())]
+        chosen = [entry.build() for entry in Selection(values["paths"], match)]
         dtypes: Iterable[str | None] = [None]
         if values["dtype"] is not None:
             dtypes = _choice(values["dtype"], DTYPES, "--dtype")

@@ -266,11 +266,10 @@ def deliver(
     if pictures is not None:
         pictures.save(view)
     if output.json:
-        from cnncli.runs.record import record_text
-        from cnncli.runs.split import by_implementation
+        from cnncli.runs.result import by_implementation
 
         for result in (part for whole in results for part in by_implementation(whole)):
-            print(record_text(result, values=bool(output.values)))
+            print(result.text(values=bool(output.values)))
     elif not output.silent:
         from cnncli.report.console import make_console
 

@@ -60,7 +60,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     )
     from cnncli.cli.conventions import per_convention
     from cnncli.cli.pictures import take_pictures
-    from cnncli.cli.status import exit_status
+    from cnncli.cli.status import exit_of
     from cnncli.errors import UsageError
     from cnncli.layers.parameters import parameters
     from cnncli.report.visible import say
@@ -107,7 +107,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     results = [(found | skipped)[entry.name] for entry in entries]
     save_config(config, made)
     deliver(results, output, "none", covers, pictures)
-    raise typer.Exit(exit_status(results))
+    raise typer.Exit(exit_of(result.status for result in results))
 
 
 def _judge_calls(case: Case) -> None:

@@ -37,7 +37,7 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     )
     from cnncli.cli.conventions import per_convention
     from cnncli.cli.pictures import take_pictures
-    from cnncli.cli.status import exit_status
+    from cnncli.cli.status import exit_of
     from cnncli.cli.writtenas import take_library, written_as
     from cnncli.runs.one import run_case
 
@@ -58,4 +58,4 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     results = [run_case(case, options) for case in cases]
     save_config(config, list(zip(entries, cases, strict=True)))
     deliver(results, output, pictures=pictures)
-    raise typer.Exit(exit_status(results))
+    raise typer.Exit(exit_of(result.status for result in results))

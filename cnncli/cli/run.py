@@ -9,10 +9,10 @@ import typer
 from cnncli.cli.completion import complete_config, when_asked
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
 from cnncli.cli.layerflags import OUTPUT, against_flag, memory_flag
-from cnncli.cli.submissions import run_submissions, submission_flags, takes_submissions
 
 SELECTION = "Selection"
 RUNNING = "Running"
+PEOPLE = "Submissions (with --against FILE.py, FILE.ipynb, a folder or a glob of them)"
 NOT_WITH_LIST = (
     *("jobs", "timeout", "scheduler", "fail_fast", "results", "resume", "junit", "save", "values"),
     "quiet",
@@ -58,7 +58,14 @@ def run_flags() -> list[Flag]:
         switch_flag("values", "Put the elements of outputs into the JSON.", OUTPUT),
         switch_flag("json", "Print a line of JSON a case in place of tables.", OUTPUT),
         switch_flag("quiet", "Print nothing but errors.", OUTPUT),
-        *submission_flags(),
+        switch_flag(
+            "run_all", "Carry out all of people's files, not their definitions alone.", PEOPLE
+        ),
+        switch_flag("shrink", "Find the smallest geometry that shows each fault.", PEOPLE),
+        text_flag("csv", "Write a row a submission.", PEOPLE, "FILE"),
+        text_flag(
+            "gradescope", "Write Gradescope's results.json (one submission).", PEOPLE, "FILE"
+        ),
     ]
 
 
@@ -87,15 +94,7 @@ def _with_first(command: Any, name: str, annotation: Any) -> Any:
 
 
 def _run(values: dict[str, Any]) -> None:
-    from cnncli.cli.batch import (
-        Output,
-        judge_settings,
-        list_cases,
-        run_batch,
-        select,
-        take_batch,
-        take_cases,
-    )
+    from cnncli.cli.batch import run_command
     from cnncli.errors import UsageError
 
     if values["list"]:
@@ -104,11 +103,4 @@ def _run(values: dict[str, Any]) -> None:
                 raise UsageError(
                     "does not apply to --list, which runs nothing", f"--{name.replace('_', '-')}"
                 )
-    if takes_submissions(values):
-        raise typer.Exit(run_submissions(*take_cases(values), values))
-    output, batch = Output.take(values), take_batch(values)
-    selection = select(values)
-    judge_settings(batch.job.settings, selection)
-    if values["list"]:
-        raise typer.Exit(list_cases(selection, batch.job, json=output.json))
-    raise typer.Exit(run_batch(selection, batch, output))
+    raise typer.Exit(run_command(values))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cnncli.runs.result import Result
-
 PASSED = 0
 FAILED = 1
 BAD_INPUT = 2
@@ -21,11 +19,6 @@ STATUSES = {
     "invalid": BAD_INPUT,
     "crashed": OUR_FAULT,
 }
-
-
-def exit_status(results: Iterable[Result]) -> int:
-    """Return the highest status that any of the results asks for."""
-    return max((STATUSES[result.status] for result in results), default=BAD_INPUT)
 
 
 def exit_of(statuses: Iterable[str]) -> int:

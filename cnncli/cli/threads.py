@@ -1,15 +1,10 @@
-"""`--threads`: our own threads over the blocks, with the BLAS under them held to one.
-
-A BLAS reads its variable as it is loaded; so this is called before NumPy is imported.
-"""
+"""`--threads`: our own threads over the blocks, above a BLAS that has one (see cnncli/process)."""
 
 from __future__ import annotations
 
-import os
-
 from cnncli.cli.flags import Flag, text_flag
 from cnncli.errors import UsageError
-from cnncli.runs.blas import THREAD_VARIABLES, core_count
+from cnncli.runs.blas import core_count
 
 
 def threads_flag(group: str) -> Flag:
@@ -33,5 +28,4 @@ def use_threads(text: str | None) -> None:
     """Compute with as many threads as the flag says, or with every core; raise UsageError."""
     from cnncli.kernels.threads import set_threads
 
-    os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
     set_threads(core_count() if text is None else parse_threads(text))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
+
+from cnncli.runs.result import Result
 
 EVERY = 0.1
 """Seconds between two drawings of the bar."""
@@ -15,7 +16,7 @@ EVERY_LINE = 30.0
 
 
 class Progress:
-    """Counts cases and shows done, failed, rate and time left."""
+    """Counts results and shows done, failed, rate and time left. A sink of results."""
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         """Begin; `total` is how many cases there are, kept ones left out."""
@@ -26,16 +27,12 @@ class Progress:
         self._started = self._shown = time.monotonic()
         self._drawn = False
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
+    def take(self, result: Result) -> None:
+        """Count a result, unless it stood in the results file."""
+        if not result.kept:
+            self.step(failed=not result.is_well)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
         """Take the bar away."""
         self.clear()
 

@@ -1,24 +1,50 @@
-"""Grades as files that other programs read: CSV, JUnit, and Gradescope's results.json."""
+"""Grades as files that other programs read: CSV, and Gradescope's results.json."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import socket
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as xml
 
 from cnncli.report.visible import visible
-from cnncli.runs.grades import PASSED, Record, Row, also_changed
+from cnncli.report.wording import failure_lines
+from cnncli.runs.files import refuse_unwritable, whole_file
+from cnncli.runs.grades import PASSED, Grades, Row, grade_of
+from cnncli.runs.result import Result
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+class GradesFile(Grades):
+    """A sink that writes a text of all grades at the end."""
+
+    def __init__(self, path: str, flag: str, text: Callable[[Sequence[Row]], str]) -> None:
+        """Begin; raise UsageError where the file could not be written."""
+        super().__init__()
+        self._path, self._flag, self._text = Path(path), flag, text
+        refuse_unwritable(self._path, flag)
+
+    def end(self) -> None:
+        """Write the file, whole; raise UsageError where it cannot be."""
+        with whole_file(self._path, self._flag) as stream:
+            stream.write(self._text(list(self.rows.values())).encode("utf-8", "replace"))
+
+
+def csv_file(path: str) -> GradesFile:
+    """Return the sink of `--csv`."""
+    return GradesFile(path, "--csv", csv_text)
+
+
+def gradescope_file(path: str) -> GradesFile:
+    """Return the sink of `--gradescope`, of one submission."""
+    return GradesFile(path, "--gradescope", gradescope_text)
+
+
 def csv_text(rows: Sequence[Row]) -> str:
-    """Return a table with a row a submission: points in all, then points and reason a function."""
+    """Return a table with a row per submission: points in all, then those of each function."""
     functions = list(dict.fromkeys(name for row in rows for name in row.cells))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\r\n")
@@ -26,8 +52,9 @@ def csv_text(rows: Sequence[Row]) -> str:
     writer.writerow([_cell(head) for head in ("submission", "points", "possible", *heads)])
     for row in rows:
         cells: list[Any] = [_cell(row.submission), row.earned, row.possible]
+        found = row.cells
         for name in functions:
-            cell = row.cells.get(name)
+            cell = found.get(name)
             if cell is None:
                 cells += ["", "", ""]
             else:
@@ -42,108 +69,28 @@ def _cell(text: str) -> str:
     return f"'{shown}" if text.startswith(_FORMULA) else shown
 
 
-def gradescope_text(row: Row) -> str:
-    """Return one submission as Gradescope's results.json: a test a case, scored by its points."""
-    tests = [
-        {
-            "name": f"{one['function']}: {one['name']}",
-            "score": one["earned"],
-            "max_score": one["points"],
-            "status": "passed" if one["status"] == "passed" else "failed",
-            "output": _output(one),
-            "output_format": "text",
-            "visibility": "visible",
-        }
-        for one in row.records
-    ]
+def gradescope_text(rows: Sequence[Row]) -> str:
+    """Return one submission as Gradescope's results.json: a test per case, scored by its points."""
+    results = [result for row in rows for result in row.results]
     data = {
-        "score": row.earned,
-        "execution_time": round(sum(one["seconds"] for one in row.records)),
-        "output": "\n".join([*row.notes, *row.shrunk]),
+        "score": sum(row.earned for row in rows),
+        "execution_time": round(sum(one.seconds for one in results)),
+        "output": "\n".join(text for row in rows for text in (*row.notes, *row.shrunk)),
         "output_format": "text",
         "visibility": "visible",
-        "tests": tests,
+        "tests": [_test(one) for one in results],
     }
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
-def junit_text(rows: Sequence[Row]) -> str:
-    """Return XML by the schema of report/junit.py, a suite a submission, a testcase a case."""
-    root = xml.Element("testsuites")
-    for number, row in enumerate(rows):
-        failures = sum(one["status"] != "passed" for one in row.records)
-        suite = xml.SubElement(
-            root,
-            "testsuite",
-            id=str(number),
-            package="cnncli",
-            name=_token(row.submission),
-            timestamp=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
-            hostname=_token(socket.gethostname()),
-            tests=str(len(row.records)),
-            failures=str(failures),
-            errors="0",
-            skipped="0",
-            time=f"{sum(one['seconds'] for one in row.records):.3f}",
-        )
-        xml.SubElement(suite, "properties")
-        for one in row.records:
-            case = xml.SubElement(
-                suite,
-                "testcase",
-                name=_token(one["name"]),
-                classname=_token(f"{row.submission}.{one['function']}"),
-                time=f"{one['seconds']:.3f}",
-            )
-            if one["status"] != "passed":
-                failure = xml.SubElement(
-                    case,
-                    "failure",
-                    message=_printable(str(one.get("cause", one["status"]))),
-                    type=_printable(str(one.get("reason", one["status"]))),
-                )
-                failure.text = _printable(_output(one))
-        xml.SubElement(suite, "system-out")
-        xml.SubElement(suite, "system-err")
-    xml.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, "unicode") + "\n"
-
-
-def _token(text: str) -> str:
-    """Return text as the schema wants a name: no spaces around it, and not empty."""
-    return _printable(text).strip() or "?"
-
-
-def _output(one: Record) -> str:
-    """Say in a few lines what came of a case."""
-    if one["status"] == "passed":
-        return PASSED
-    lines = [f"{one.get('reason', one['status'])}: {one.get('cause', '')}"]
-    for check in one["checks"]:
-        if check["verdict"] != "fail":
-            continue
-        worst = check.get("worst")
-        if worst is not None and check["mismatched"]:
-            place = ",".join(map(str, worst["index"]))
-            lines.append(
-                f"{check['tensor']}[{place}] is {worst['got']}, should be {worst['expected']}; "
-                f"{check['mismatched']} of {check['elements']} wrong"
-            )
-        elif check.get("note"):
-            lines.append(f"{check['tensor']}: {check['note']}")
-        lines += [row["look"] for row in check.get("diagnosis") or () if "look" in row]
-        lines += check.get("sits") or ()
-    lines += filter(None, [also_changed(one)])
-    if one.get("reproduce"):
-        lines.append(one["reproduce"])
-    return "\n".join(lines)
-
-
-def _printable(text: str) -> str:
-    """Return text with control characters as escapes, and none that XML 1.0 cannot hold."""
-    return "".join(
-        c
-        if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
-        else "?"
-        for c in visible(text)
-    )
+def _test(result: Result) -> dict[str, Any]:
+    grade, passed = grade_of(result), result.status == "passed"
+    return {
+        "name": f"{grade.function}: {result.name}",
+        "score": result.earned,
+        "max_score": grade.points,
+        "status": "passed" if passed else "failed",
+        "output": PASSED if passed else "\n".join(failure_lines(result)),
+        "output_format": "text",
+        "visibility": "visible",
+    }

@@ -6,13 +6,26 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cnncli.checks.check import Check
 from cnncli.report.tables import make_table, make_text
-from cnncli.runs.grades import PASSED, Row, also_changed, commonest, points_text
+from cnncli.runs.grades import PASSED, Cell, Grades, Row, commonest, grade_of, points_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 MOST_CAUSES = 15
+
+
+class GradesTable(Grades):
+    """A sink that prints the grades of all people's code at the end."""
+
+    def end(self) -> None:
+        """Print them, if there are any."""
+        from cnncli.report.console import make_console
+
+        if self.rows:
+            show_grades(make_console(), list(self.rows.values()))
 
 
 def show_grades(console: Console, rows: Sequence[Row]) -> None:
@@ -30,29 +43,27 @@ def show_grades(console: Console, rows: Sequence[Row]) -> None:
 def _show_one(console: Console, row: Row) -> None:
     console.print(make_text(row.submission, "bold"))
     table = make_table("function", "case", "tensors", "points", "verdict", "")
-    for one in row.records:
-        checks = one["checks"]
-        reason = one.get("reason", PASSED)
-        cause = one.get("cause", "")
-        also = also_changed(one)
+    for one in row.results:
+        checks, grade = one.checks, grade_of(one)
+        reason = PASSED if one.status == "passed" else one.reason or one.status
+        cause = one.cause or str(one.error or "")
         shown = cause if cause != reason else _where(checks)
         if reason == PASSED:
-            notes = [str(check["note"]) for check in checks if check.get("note")]
-            shown = "; ".join(dict.fromkeys(notes))
+            shown = "; ".join(dict.fromkeys(check.note for check in checks if check.note))
         table.add_row(
-            make_text(one["function"]),
-            make_text(one["name"]),
-            " ".join(check["tensor"] for check in checks),
-            f"{points_text(one['earned'])}/{points_text(one['points'])}",
+            make_text(grade.function),
+            make_text(one.name),
+            " ".join(check.tensor for check in checks),
+            f"{points_text(one.earned)}/{points_text(grade.points)}",
             make_text(reason, "green" if reason == PASSED else "bold red"),
-            make_text("; ".join(filter(None, [shown, also]))),
+            make_text("; ".join(filter(None, [shown, one.also_changed]))),
         )
     console.print(table)
     looks = {
         row["look"]: None
-        for one in row.records
-        for check in one["checks"]
-        for row in check.get("diagnosis") or ()
+        for one in row.results
+        for check in one.checks
+        for row in check.diagnosis or ()
         if "look" in row
     }
     for look in looks:
@@ -62,13 +73,9 @@ def _show_one(console: Console, row: Row) -> None:
     console.print(_total(row))
 
 
-def _where(checks: Sequence[dict[str, object]]) -> str:
+def _where(checks: Sequence[Check]) -> str:
     """Return where errors sit, of the first check that says so."""
-    for check in checks:
-        sits = check.get("sits")
-        if isinstance(sits, list) and sits:
-            return "; ".join(map(str, sits))
-    return ""
+    return next(("; ".join(check.sits) for check in checks if check.sits), "")
 
 
 def _total(row: Row) -> str:
@@ -76,35 +83,26 @@ def _total(row: Row) -> str:
 
 
 def _show_class(console: Console, rows: Sequence[Row]) -> None:
-    functions = list(dict.fromkeys(name for row in rows for name in row.cells))
-    prefix = os.path.commonpath([os.path.dirname(row.submission) or "." for row in rows])
+    found = [row.cells for row in rows]
+    functions = list(dict.fromkeys(name for cells in found for name in cells))
+    names = _short_names([row.submission for row in rows])
     numbers = [f"({number})" for number in range(1, len(functions) + 1)]
     table = make_table("submission", "points", *numbers)
-    for row in rows:
-        cells = []
-        for name in functions:
-            cell = row.cells.get(name)
-            if cell is None:
-                cells.append(make_text("-"))
-                continue
-            text = f"{points_text(cell.earned)}/{points_text(cell.possible)}"
-            is_right = cell.reason == PASSED
-            shown = text if is_right else f"{text} {cell.reason}"
-            cells.append(make_text(shown, "green" if is_right else "bold red"))
-        name = os.path.relpath(row.submission, prefix) if prefix else row.submission
+    for row, cells in zip(rows, found, strict=True):
         points = f"{points_text(row.earned)}/{points_text(row.possible)}"
-        table.add_row(make_text(name), points, *cells)
+        texts = [_cell_text(cells.get(name)) for name in functions]
+        table.add_row(make_text(names[row.submission]), points, *texts)
     console.print(table)
     console.print()
     for number, function in zip(numbers, functions, strict=True):
-        right = sum(function in row.cells and row.cells[function].reason == PASSED for row in rows)
+        right = sum(function in cells and cells[function].reason == PASSED for cells in found)
         console.print(make_text(f"{number} {function}: right in {right} of {len(rows)}"))
     causes = commonest(rows)
     if causes:
         console.print()
         table = make_table("count", "function", "commonest causes", "submissions")
         for cause in causes[:MOST_CAUSES]:
-            who = [os.path.relpath(name, prefix) for name in cause.submissions]
+            who = [names[name] for name in cause.submissions]
             shown = ", ".join(who[:5]) + (f" and {len(who) - 5} more" if len(who) > 5 else "")
             table.add_row(
                 str(len(who)), make_text(cause.function), make_text(cause.text), make_text(shown)
@@ -119,3 +117,19 @@ def _show_class(console: Console, rows: Sequence[Row]) -> None:
         f"{len(rows)} submissions: {whole} all right; {average:.4g} of "
         f"{points_text(rows[0].possible)} points on average"
     )
+
+
+def _cell_text(cell: Cell | None) -> Text:
+    if cell is None:
+        return make_text("-")
+    text = f"{points_text(cell.earned)}/{points_text(cell.possible)}"
+    if cell.reason == PASSED:
+        return make_text(text, "green")
+    return make_text(f"{text} {cell.reason}", "bold red")
+
+
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Return every path without the folders that all have in common."""
+    whole = {path: os.path.abspath(path) for path in paths}
+    prefix = os.path.commonpath([os.path.dirname(path) for path in whole.values()])
+    return {path: os.path.relpath(there, prefix) for path, there in whole.items()}

@@ -1,85 +1,132 @@
 """Results as JUnit XML, as the schema of Ant's JUnit task has it, which CI servers read.
 
-A case that fails is a `failure`; one that gave nothing (invalid, timeout, crashed) an `error`.
+A suite holds the cases of one person's file, or all others. A case that fails is a `failure`; one
+that gave nothing (invalid, timeout, crashed) an `error`; one that nothing was checked of is no
+pass, and so `skipped`.
 """
 
 from __future__ import annotations
 
-import shutil
 import socket
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from xml.sax.saxutils import escape, quoteattr
 
-from cnncli.report.batch import check_text
+from cnncli.errors import UsageError
 from cnncli.report.visible import visible
+from cnncli.report.wording import failure_lines
 from cnncli.runs.files import refuse_unwritable, whole_file
-from cnncli.runs.outcome import Outcome
+from cnncli.runs.result import Result
 
+FLAG = "--junit"
+BLOCK = 1 << 20
 _ERRORS = ("invalid", "timeout", "crashed")
+_CHECKED = "nothing to check: it expects nothing"
+_TAIL = "  <system-out/>\n  <system-err/>\n</testsuite>\n"
+
+
+@dataclass(kw_only=True)
+class _Suite:
+    """The counts of one suite, and where its cases begin among all."""
+
+    name: str
+    start: int
+    tests: int = 0
+    failures: int = 0
+    errors: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
 
 
 class JUnitFile:
-    """Takes results as they come, at no cost in memory, and writes the file at the end."""
+    """A sink of results: kept on disk as they come, written as the file at the end."""
 
     def __init__(self, path: str) -> None:
-        """Begin; `path` is written by `close`. Raises UsageError where it could not be."""
+        """Begin; `path` is written by `end`. Raises UsageError where it could not be."""
         self._path = Path(path)
-        refuse_unwritable(self._path, "--junit")
-        self._cases: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        refuse_unwritable(self._path, FLAG)
+        self._cases = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
         self._started = time.time()
-        self.tests = self.failures = self.errors = self.skipped = 0
-        self.seconds = 0.0
+        self._suites: list[_Suite] = []
 
-    def add(self, outcome: Outcome) -> None:
+    def take(self, result: Result) -> None:
         """Add one result."""
-        self.tests += 1
-        self.seconds += outcome.seconds
-        name, group = (quoteattr(_clean(t)) for t in (outcome.name, outcome.file or "cnncli"))
-        head = f'<testcase name={name} classname={group} time="{outcome.seconds:.6f}"'
-        inside = self._inside(outcome)
-        end = f">{inside}</testcase>" if inside else "/>"
-        self._cases.write(f"  {head}{end}\n")
+        name = "cnncli" if result.grade is None else str(result.implementation)
+        if not self._suites or self._suites[-1].name != name:
+            self._suites.append(_Suite(name=name, start=self._cases.tell()))
+        suite = self._suites[-1]
+        suite.tests += 1
+        suite.seconds += result.seconds
+        group = result.file or "cnncli"
+        if result.grade is not None:
+            group = f"{result.implementation}.{result.grade.function}"
+        head = f"<testcase name={_name(result.name)} classname={_name(group)}"
+        head += f' time="{result.seconds:.6f}"'
+        inside = _inside(result, suite)
+        text = f"  {head}{f'>{inside}</testcase>' if inside else '/>'}\n"
+        try:
+            self._cases.write(text.encode())
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be kept: {error.strerror}", FLAG) from None
 
-    def _inside(self, outcome: Outcome) -> str:
-        if outcome.status == "skipped":
-            self.skipped += 1
-            return "<skipped/>"
-        if outcome.status == "failed":
-            self.failures += 1
-            texts = [check_text(check) for check in outcome.wrong]
-            return _element("failure", texts[0], outcome.status, [*texts, outcome.reproduce])
-        if outcome.status in _ERRORS:
-            self.errors += 1
-            text = str(outcome.error or outcome.status)
-            return _element("error", text, outcome.status, [text, outcome.reproduce])
-        return ""
-
-    def close(self) -> None:
+    def end(self) -> None:
         """Write the file, whole; raise UsageError where it cannot be."""
+        self._suites = self._suites or [_Suite(name="cnncli", start=0)]
+        ends = [*(suite.start for suite in self._suites[1:]), self._cases.tell()]
+        with self._cases, whole_file(self._path, FLAG) as stream:
+            stream.write(b'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n')
+            self._cases.seek(0)
+            for number, (suite, end) in enumerate(zip(self._suites, ends, strict=True)):
+                stream.write(self._head(number, suite).encode())
+                left = end - suite.start
+                while left:
+                    block = self._cases.read(min(left, BLOCK))
+                    stream.write(block)
+                    left -= len(block)
+                stream.write(_TAIL.encode())
+            stream.write(b"</testsuites>\n")
+
+    def _head(self, number: int, suite: _Suite) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._started))
-        host = quoteattr(_clean(socket.gethostname()) or "localhost")
-        head = (
-            '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n'
-            f'<testsuite id="0" package="cnncli" name="cnncli" timestamp="{stamp}" '
-            f'hostname={host} tests="{self.tests}" failures="{self.failures}" '
-            f'errors="{self.errors}" skipped="{self.skipped}" time="{self.seconds:.6f}">\n'
-            "  <properties/>\n"
+        return (
+            f'<testsuite id="{number}" package="cnncli" name={_name(suite.name)} '
+            f'timestamp="{stamp}" hostname={_name(socket.gethostname() or "localhost")} '
+            f'tests="{suite.tests}" failures="{suite.failures}" errors="{suite.errors}" '
+            f'skipped="{suite.skipped}" time="{suite.seconds:.6f}">\n  <properties/>\n'
         )
-        tail = "  <system-out/>\n  <system-err/>\n</testsuite>\n</testsuites>\n"
-        self._cases.flush()
-        self._cases.seek(0)
-        with self._cases, whole_file(self._path, "--junit") as stream:
-            stream.write(head.encode())
-            shutil.copyfileobj(self._cases.buffer, stream)  # type: ignore[attr-defined]  # a text file's own bytes
-            stream.write(tail.encode())
+
+
+def _inside(result: Result, suite: _Suite) -> str:
+    """Return what stands within a testcase, and count it."""
+    if result.status in ("skipped", "done"):
+        suite.skipped += 1
+        why = _CHECKED if result.error is None else result.error.message
+        return f"<skipped message={quoteattr(_clean(why))}/>"
+    if result.status == "failed":
+        suite.failures += 1
+        lines = failure_lines(result)
+        if result.grade is None:
+            return _element("failure", lines[0], result.status, lines)
+        return _element("failure", str(result.cause), str(result.reason), lines)
+    if result.status in _ERRORS:
+        suite.errors += 1
+        lines = failure_lines(result)
+        return _element("error", lines[0], result.status, lines)
+    return ""
 
 
 def _element(tag: str, message: str, kind: str, lines: list[str]) -> str:
-    body = escape(_clean("\n".join(filter(None, lines))))
-    return f"<{tag} message={quoteattr(_clean(message))} type={quoteattr(kind)}>{body}</{tag}>"
+    body = escape(_clean("\n".join(lines)))
+    return (
+        f"<{tag} message={quoteattr(_clean(message))} type={quoteattr(_clean(kind))}>{body}</{tag}>"
+    )
+
+
+def _name(text: str) -> str:
+    """Return text as the schema wants a name: no spaces around it, and not empty."""
+    return quoteattr(_clean(text).strip() or "?")
 
 
 def _clean(text: str) -> str:

@@ -10,7 +10,7 @@ from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.report.heatmap import Panel, common_scale, plane_panel, show_panels
 from cnncli.report.numbers import index_text
-from cnncli.report.tables import _text, label
+from cnncli.report.tables import _text
 from cnncli.runs.result import Result, TensorResult
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def show_planes(
     A judged gradient that is wrong opens, where no `plane` is asked for, that of its worst element.
     """
     if headed:
-        console.print(_text(label(result), "bold"))
+        console.print(_text(result.label, "bold"))
     tensors = {name: t for name, t in result.tensors.items() if t.array.ndim > 1}
     given = [name for name in ("x", "w", "y") if name in tensors]
     slopes = [name for name in tensors if name in ("dy", "dx", "dw")]

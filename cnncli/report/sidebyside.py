@@ -59,7 +59,7 @@ def _show_tensors(console: Console, names: list[str], columns: Sequence[Tensors]
     )
     for name in tensors:
         found = [column.get(name) for column in columns]
-        rows = [("shape", [shape_text(t.array.shape) if t else "" for t in found])]
+        rows = [("shape", [shape_text(t.shape) if t else "" for t in found])]
         texts = {key: [getattr(t, key) if t else None for t in found] for key in STATISTICS}
         rows += [
             (key, [number_text(value, full=full) for value in values])
@@ -110,7 +110,7 @@ def _place(place: tuple[int, ...]) -> str:
 
 
 def _likeness(found: Sequence[TensorResult | None]) -> float:
-    single = any(t is not None and str(t.array.dtype) == "float32" for t in found)
+    single = any(t is not None and t.dtype == "float32" for t in found)
     return LIKE_SINGLE if single else LIKE
 
 

@@ -88,9 +88,9 @@ def show_results(
         judged = [check for check in result.checks if check.verdict != "skipped"]
         passed = sum(not check.fails_case for check in judged)
         table.add_row(
-            _text(label(result)),
+            _text(result.label),
             result.layer or "",
-            shape_text(y.array.shape) if y else "",
+            shape_text(y.shape) if y else "",
             f"{passed}/{len(judged)}" if judged else "",
             _text(result.status, STYLES[result.status]),
             *(
@@ -104,7 +104,7 @@ def show_results(
         wrong = [check for check in result.checks if check.fails_case]
         if wrong:
             full = not console.is_terminal
-            _say(console, f"{label(result)}: {ending(result, full=full)}", result.status)
+            _say(console, f"{result.label}: {ending(result, full=full)}", result.status)
             show_checks(console, wrong)
     _say(console, summary(results), _worst_status(results))
 
@@ -117,11 +117,6 @@ def _accuracy_text(result: Result) -> str:
         if check.subject == "ours" and check.norm_rel_error is not None
     ]
     return error_text(max(errors, default=None))
-
-
-def label(result: Result) -> str:
-    """Return how a case is named among others: FILE::NAME."""
-    return f"{result.file}::{result.name}" if result.file else result.name
 
 
 def check_table(console: Console, checks: Sequence[Check]) -> Table:
@@ -264,8 +259,8 @@ def _place_text(check: Check, index: tuple[int, ...]) -> str:
 
 def _case_table(result: Result) -> Table:
     table = _table(result.layer or "case", "")
-    if label(result) != result.layer:
-        table.add_row("name", _text(label(result)))
+    if result.label != result.layer:
+        table.add_row("name", _text(result.label))
     if result.convention is not None:
         table.add_row("convention", result.convention)
     if result.layout not in (None, "nchw"):
@@ -273,7 +268,7 @@ def _case_table(result: Result) -> Table:
     for name, value in (result.params or {}).items():
         table.add_row(name, show(value))
     if "y" in result.tensors:
-        table.add_row("output", shape_text(result.tensors["y"].array.shape))
+        table.add_row("output", shape_text(result.tensors["y"].shape))
     return table
 
 
@@ -285,7 +280,7 @@ def _tensor_table(console: Console, result: Result) -> Table:
         table.add_row(
             tensor.name,
             tensor.role,
-            shape_text(tensor.array.shape),
+            shape_text(tensor.shape),
             tensor.dtype if stored == tensor.dtype else f"{tensor.dtype} from {stored}",
             *(number_text(value, full=full) for value in (tensor.min, tensor.mean, tensor.max)),
             _text(_source_text(tensor)),
@@ -303,7 +298,7 @@ def _show_values(console: Console, tensor: TensorResult, values: Values) -> None
     whole = values == "all" or tensor.array.size <= SMALL
     if values == "none" or tensor.role == "input" or (tensor.role == "gradient" and not whole):
         return
-    shape = shape_text(tensor.array.shape)
+    shape = shape_text(tensor.shape)
     if whole:
         console.print(f"{tensor.name} {shape}", style="bold")
         console.print(_text(_array_text(console, tensor.array, whole=True, full=values == "all")))

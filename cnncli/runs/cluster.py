@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from cnncli.errors import MissingExtraError, UsageError
-from cnncli.runs.workers import Answer, Loss, Pool, Task
+from cnncli.runs.pool import Answer, Loss, Pool, Task
 
 _CONNECT = "20s"
 _AHEAD = 256

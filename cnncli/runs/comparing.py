@@ -16,8 +16,7 @@ from cnncli.checks.difference import Difference, differ, difference_bytes
 from cnncli.checks.statistics import Statistics, statistics_bytes, take_statistics
 from cnncli.errors import CnncliError, MemoryBoundError
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.record import check_record, plain
-from cnncli.runs.result import Status
+from cnncli.runs.result import Status, strict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,9 +144,9 @@ def compared_record(compared: Compared) -> dict[str, Any]:
     if compared.difference is not None:
         data["difference"] = _difference_record(compared.difference)
     if compared.as_layer is not None:
-        data["as_layer"] = check_record(compared.as_layer)
+        data["as_layer"] = compared.as_layer.record()
     data |= {"seconds": round(compared.seconds, 6), "reproduce": compared.reproduce or None}
-    return plain(_without_none(data))  # type: ignore[no-any-return]
+    return strict(_without_none(data))  # type: ignore[no-any-return]
 
 
 def _difference_record(difference: Difference) -> dict[str, Any]:

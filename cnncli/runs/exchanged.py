@@ -13,9 +13,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.calls import Call
-from cnncli.checks.check import CHANGED, Check
+from cnncli.checks.check import CHANGED, SHAPE, VALUES, Check
 from cnncli.checks.diagnosis import UNKNOWN
-from cnncli.checks.usercode import SHAPE, VALUES, judge_outcome
+from cnncli.checks.usercode import judge_outcome
 from cnncli.implementations.usercode.isolate import Limits, Outcome, Work, run_submission
 
 if TYPE_CHECKING:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnncli.errors import UsageError
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 from cnncli.layers.explain.parts import Element, Explanation, Region, Terms
-
-if TYPE_CHECKING:
-    from cnncli.runs.result import TensorResult
 
 FLAG = "--explain"
 _INDEX = re.compile(r"-?[0-9]{1,18}(,-?[0-9]{1,18})*\Z")
@@ -91,14 +88,13 @@ def _judge(target: Target, plan: Plan, backward: bool) -> Target:
 
 
 def explain_targets(
-    targets: Sequence[Target], layer: Layer, plan: Plan, tensors: dict[str, TensorResult]
+    targets: Sequence[Target], layer: Layer, plan: Plan, arrays: Tensors
 ) -> list[Explanation]:
     """Return an explanation for each element."""
     if not targets:
         return []
     from cnncli.layers.explain.table import EXPLAINERS
 
-    arrays: Tensors = {name: tensor.array for name, tensor in tensors.items()}
     explain = EXPLAINERS[layer.name]
     return [explain(plan, arrays, target.tensor, target.index) for target in targets]
 

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cnncli.errors import UsageError
-from cnncli.runs.record import record
 from cnncli.runs.result import FORMAT, Result
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def save_result(result: Result, folder: Path) -> None:
     for name, tensor in result.tensors.items():
         with whole_file(folder / f"{name}.npy", "--save") as stream:
             write_array(stream, tensor.array)
-    text = json.dumps(record(result), allow_nan=False, indent=1)
+    text = json.dumps(result.record(), allow_nan=False, indent=1)
     with whole_file(folder / RECORD_NAME, "--save") as stream:
         stream.write(text.encode() + b"\n")
 

@@ -1,21 +1,13 @@
-"""Grades: what the results of submissions add up to, from their records alone.
-
-A record is a line of the results file, so that a report can be made of old and new ones together.
-"""
+"""Grades: what the results of people's code add up to, those of an earlier run among them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from cnncli.checks.check import CHANGED, wrote_into
-from cnncli.checks.usercode import headline
-from cnncli.runs.record import record
-from cnncli.runs.submissions import Graded
-
-Record = dict[str, Any]
+from cnncli.checks.check import CHANGED
+from cnncli.runs.result import Grade, Result
 
 PASSED = "right"
 _SIZES = re.compile(r"(?<=^wrong shape): [\dx]+ should be [\dx]+$")
@@ -32,25 +24,56 @@ class Cell:
     causes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Row:
-    """One submission: a cell a function, and what loading it showed."""
+    """One submission: its results, which make a cell per function."""
 
     submission: str
-    cells: dict[str, Cell]
-    records: list[Record]
-    notes: list[str]
-    shrunk: list[str]
+    results: list[Result] = field(default_factory=list)
 
     @property
     def earned(self) -> float:
         """All points earned."""
-        return sum(cell.earned for cell in self.cells.values())
+        return sum(one.earned for one in self.results)
 
     @property
     def possible(self) -> float:
         """All points that there are."""
-        return sum(cell.possible for cell in self.cells.values())
+        return sum(grade_of(one).points for one in self.results)
+
+    @property
+    def notes(self) -> list[str]:
+        """What loading the file showed."""
+        return list(dict.fromkeys(note for one in self.results for note in grade_of(one).notes))
+
+    @property
+    def shrunk(self) -> list[str]:
+        """The smallest wrong cases."""
+        return list(dict.fromkeys(text for one in self.results for text in grade_of(one).shrunk))
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """A cell for every function, in the order of the results."""
+        functions: dict[str, list[Result]] = {}
+        for one in self.results:
+            functions.setdefault(grade_of(one).function, []).append(one)
+        return {function: _cell(results) for function, results in functions.items()}
+
+
+@dataclass(kw_only=True)
+class Grades:
+    """The rows of a class, in the order in which submissions come. A sink of results."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def take(self, result: Result) -> None:
+        """Take a result of people's code; others are no grades."""
+        if result.grade is not None:
+            who = str(result.implementation)
+            self.rows.setdefault(who, Row(submission=who)).results.append(result)
+
+    def end(self) -> None:
+        """Nothing is written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,79 +85,47 @@ class Cause:
     submissions: list[str]
 
 
-def records_of(graded: Graded) -> list[Record]:
-    """Return a submission's results as the records of a results file, one a case."""
-    found = []
-    for result, function, points in zip(
-        graded.results, graded.functions, graded.points, strict=True
-    ):
-        data = record(result)
-        data |= {"implementation": graded.submission.label, "function": function}
-        data |= {"points": points, "earned": points if result.status == "passed" else 0.0}
-        failing = [check for check in result.checks if check.fails_case]
-        if failing:
-            data["reason"] = failing[0].reason
-            data["cause"] = headline(failing[0])
-        data |= {"notes": list(graded.notes), "shrunk": list(graded.shrunk), "key": graded.key}
-        found.append(data)
-    return found
+def grade_of(result: Result) -> Grade:
+    """Return the grade of a result that has one."""
+    assert result.grade is not None
+    return result.grade
 
 
-def row_of(records: Sequence[Record]) -> Row:
-    """Return the row that a submission's records make."""
-    cells: dict[str, Cell] = {}
-    for one in records:
-        cell = cells.setdefault(str(one["function"]), Cell())
-        cell.possible += one["points"]
-        cell.earned += one["earned"]
-        if "reason" in one:
+def _cell(results: Sequence[Result]) -> Cell:
+    """Return what the results of one function add up to."""
+    cell = Cell()
+    for one in results:
+        cell.possible += grade_of(one).points
+        cell.earned += one.earned
+        reason = one.reason or (None if one.status == "passed" else one.status)
+        if reason is not None:
             if cell.reason == PASSED:
-                cell.reason = one["reason"]
-            if one["cause"] not in cell.causes:
-                cell.causes.append(one["cause"])
-    for function, cell in cells.items():
-        shared = _shared(one for one in records if one["function"] == function)
-        if shared:
-            # What explains every failing case is told from what one geometry cannot tell apart.
-            cell.causes = [
-                cause for cause in cell.causes if cause.split(" (or: ")[0] not in shared[1]
-            ]
-            cell.causes.insert(0, shared[0])
-        # A reason alone says nothing where another case of the function tells the cause.
-        named = [cause for cause in cell.causes if cause not in REASONS]
-        cell.causes = named or cell.causes
-        also = [f"{CHANGED}: {text}" for one in records if (text := also_changed(one, function))]
-        cell.causes += [text for text in dict.fromkeys(also) if text not in cell.causes]
-    first = records[0]
-    return Row(
-        submission=first["implementation"],
-        cells=cells,
-        records=list(records),
-        notes=list(first.get("notes", ())),
-        shrunk=list(first.get("shrunk", ())),
-    )
+                cell.reason = reason
+            cause = one.cause or str(one.error or reason)
+            if cause not in cell.causes:
+                cell.causes.append(cause)
+    shared = _shared(results)
+    if shared:
+        # What explains every failing case is told from what one geometry cannot tell apart.
+        cell.causes = [cause for cause in cell.causes if cause.split(" (or: ")[0] not in shared[1]]
+        cell.causes.insert(0, shared[0])
+    # A reason alone says nothing where another case of the function tells the cause.
+    named = [cause for cause in cell.causes if cause not in REASONS]
+    cell.causes = named or cell.causes
+    also = [f"{CHANGED}: {one.also_changed}" for one in results if one.also_changed]
+    cell.causes += [text for text in dict.fromkeys(also) if text not in cell.causes]
+    return cell
 
 
-def also_changed(one: Record, function: str | None = None) -> str:
-    """Say into what the function wrote that a record is of, beside failing for another reason.
-
-    Nothing where it did not or, `function` given, where the record is of another function.
-    """
-    if function not in (None, one["function"]) or one.get("reason") == CHANGED:
-        return ""
-    names = dict.fromkeys(name for check in one["checks"] for name in check.get("changed") or ())
-    return wrote_into([*names]) if names else ""
-
-
-def _shared(records: Iterable[Record]) -> tuple[str, set[str]] | None:
+def _shared(results: Iterable[Result]) -> tuple[str, set[str]] | None:
     """Return the first cause that explains every diagnosed failure, and all that were named."""
     named = []
-    for one in records:
+    for one in results:
         causes = [
             str(row["cause"])
-            for check in one["checks"]
-            if check["verdict"] == "fail"
-            for row in check.get("diagnosis") or ()
+            for check in one.checks
+            if check.verdict == "fail"
+            for row in check.diagnosis or ()
             if row["cause"] != "unknown"
         ]
         if causes:

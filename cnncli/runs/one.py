@@ -23,8 +23,7 @@ from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError, UsageError
 from cnncli.layers.base import Plan, Problem, Shape, Tensors
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.result import Fault, References, Result, Role, TensorResult, describe
-from cnncli.runs.split import skip_reason, status_of
+from cnncli.runs.result import References, Result, Role, TensorResult, skip_reason, status_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,12 +119,6 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     return plan, needed
 
 
-def invalid(error: CnncliError, *, name: str, file: str | None, reproduce: str) -> Result:
-    """Return the result of a case whose input is bad."""
-    fault = Fault(message=error.message, where=error.where)
-    return Result(name=name, file=file, status="invalid", error=fault, reproduce=reproduce)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a case gave, before it is a result."""
@@ -182,7 +175,8 @@ def _explanations(
         return []
     from cnncli.runs.explaining import explain_targets
 
-    return explain_targets(targets, case.layer, plan, tensors)
+    arrays = {name: tensor.array for name, tensor in tensors.items()}
+    return explain_targets(targets, case.layer, plan, arrays)
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:
@@ -204,6 +198,32 @@ def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, Tenso
     for name, array in gradients.items():
         add(name, "gradient", array, None, str(array.dtype))
     return {name: tensors[name] for name in case.layer.tensor_names if name in tensors}
+
+
+def describe(
+    name: str, role: Role, array: NDArray[Any], source: str | None, stored: str
+) -> TensorResult:
+    """Return an array with its statistics, which count every element, finite or not."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        wide = array if array.dtype == np.float64 else array.astype(np.float64)
+        total = float(wide.sum()) if array.dtype.kind not in "iu" else float(array.sum())
+        return TensorResult(
+            name=name,
+            role=role,
+            shape=array.shape,
+            dtype=str(array.dtype),
+            source=source,
+            stored=stored,
+            min=float(wide.min()),
+            max=float(wide.max()),
+            mean=float(wide.mean()),
+            std=float(wide.std()),
+            sum=total,
+            nonfinite=int(array.size - np.isfinite(wide).sum()),
+            held=array,
+        )
 
 
 def _judge_expected_names(case: Case, plan: Plan) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.case import Case
 from cnncli.cases.sources import Random, Source
 from cnncli.checks.check import Check
-from cnncli.checks.usercode import Right, headline
+from cnncli.checks.usercode import Right
 from cnncli.errors import CnncliError
 from cnncli.implementations.usercode.find import Submission
 from cnncli.layers.base import shape_text
@@ -37,7 +37,7 @@ def shrink_all(
     prepared: Sequence[Prepared],
     results: Sequence[Result],
     options: RunOptions,
-) -> list[str]:
+) -> dict[str, str]:
     """Return, of every function that is wrong, its smallest wrong case in words."""
     texts: dict[str, str] = {}
     options = replace(options, user_seconds=min(SECONDS, options.user_seconds), progress=None)
@@ -50,7 +50,7 @@ def shrink_all(
             continue
         small, check = _shrink(submission, one, first, options)
         texts[one.function] = _told(submission, small, check)
-    return list(texts.values())
+    return texts
 
 
 def _shrink(
@@ -166,7 +166,7 @@ def _told(submission: Submission, small: Prepared, check: Check) -> str:
     numbers = {n: v for n, v in plan.params.items() if n in ("kernel", "stride", "padding")}
     shown = ", ".join(f"{name} {_plain(value)}" for name, value in numbers.items())
     lines = [
-        f"{small.function}: {headline(check)}",
+        f"{small.function}: {check.headline}",
         f"  smallest geometry found: {shapes}{'; ' + shown if shown else ''}",
         f"  {_command(small, submission)}",
     ]

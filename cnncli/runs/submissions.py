@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from cnncli import __version__
 from cnncli.cases.calls import functions_of, resolve_form
 from cnncli.cases.case import Case
 from cnncli.cases.layout import to_inside
-from cnncli.checks.check import Check
-from cnncli.checks.usercode import SHAPE, VALUES, Right, judge_outcome
+from cnncli.checks.check import SHAPE, VALUES, Check
+from cnncli.checks.usercode import Right, judge_outcome
 from cnncli.errors import CnncliError, ConfigError, GeometryError, UsageError
 from cnncli.implementations.usercode.find import Submission
 from cnncli.implementations.usercode.isolate import Limits, Ran, Work, run_submission
@@ -23,8 +22,7 @@ from cnncli.layers.base import Plan, Request, Tensors
 from cnncli.runs.exchanged import name_exchanged
 from cnncli.runs.memory import free_bytes, size_text
 from cnncli.runs.one import RunOptions, compute
-from cnncli.runs.result import Result, TensorResult
-from cnncli.runs.split import status_of
+from cnncli.runs.result import Grade, Result, TensorResult, status_of
 from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
 
 ENOUGH, STEP = 1 << 30, 16 << 20
@@ -53,20 +51,6 @@ class Prepared:
         for name, array in self.work.tensors.items():
             digest.update(f"{name} {array.shape} {array.dtype}".encode() + array.tobytes())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graded:
-    """What one submission gave: a result for every case, and what loading it showed."""
-
-    submission: Submission
-    results: list[Result]
-    functions: list[str]
-    points: list[float]
-    notes: tuple[str, ...] = ()
-    shrunk: list[str] = field(default_factory=list)
-    key: str = ""
-    seconds: float = 0.0
 
 
 def prepare(case: Case, plan: Plan, arrays: Tensors) -> Prepared:
@@ -232,11 +216,10 @@ def _with_unpassed(check: Check, prepared: Prepared) -> Check:
 
 def grade(
     submission: Submission, prepared: Sequence[Prepared], options: RunOptions, *, shrink: bool
-) -> Graded:
+) -> list[Result]:
     """Return what one submission gives for every case."""
     import numpy as np
 
-    started = time.perf_counter()
     with np.errstate(all="ignore"):
         checks, ran = run_prepared(submission, prepared, options)
         results = [
@@ -250,24 +233,28 @@ def grade(
                 checks=found,
                 seconds=outcome.seconds,
                 reproduce=_reproduce(one.case, submission),
+                implementation=submission.label,
+                key=grading_key(submission, [one], options),
             )
             for one, found, outcome in zip(prepared, checks, ran.outcomes, strict=True)
         ]
-        shrunk = []
+        shrunk: dict[str, str] = {}
         if shrink:
             from cnncli.runs.shrink import shrink_all
 
             shrunk = shrink_all(submission, prepared, results, options)
-    return Graded(
-        submission=submission,
-        results=results,
-        functions=[one.function for one in prepared],
-        points=[one.case.points for one in prepared],
-        notes=ran.notes + ran.broken,
-        shrunk=shrunk,
-        key=grading_key(submission, prepared, options),
-        seconds=time.perf_counter() - started,
-    )
+    return [
+        replace(
+            result,
+            grade=Grade(
+                function=one.function,
+                points=one.case.points,
+                notes=ran.notes + ran.broken,
+                shrunk=tuple(shrunk[f] for f in [one.function] if f in shrunk),
+            ),
+        ).written()
+        for one, result in zip(prepared, results, strict=True)
+    ]
 
 
 def _reproduce(case: Case, submission: Submission) -> str:
@@ -302,7 +289,7 @@ def grade_all(
     *,
     jobs: int,
     shrink: bool,
-) -> Iterator[Graded]:
+) -> Iterator[list[Result]]:
     """Yield what every submission gives, in their order, `jobs` at a time.
 
     Threads are enough: each waits for a process of its own.

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cnncli.errors import ConfigError
-from cnncli.runs.record import record
 from tests.building import result_of
 
 # torch 2: MaxPool2d, AvgPool2d, BatchNorm2d; ONNX opset 21; Keras 3.
@@ -29,7 +28,7 @@ def test_defaults_are_the_librarys(convention: str) -> None:
     assert pool.params is not None
     assert pool.params["stride"] == want["stride"]
     assert pool.params["count_include_pad"] == want["count_include_pad"]
-    assert record(pool)["convention"] == convention
+    assert pool.record()["convention"] == convention
     bn = result_of(
         "bn",
         {"training": True},

@@ -12,8 +12,8 @@ from cnncli.cases.config import FILE_KEYS, Entries
 from cnncli.cases.schema import config_schema
 from cnncli.cases.yamltext import read_yaml
 from cnncli.cli.app import main
+from cnncli.runs.batch import Job
 from cnncli.runs.one import RunOptions
-from cnncli.runs.task import Job
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SHIPPED = CONFIGS / "cnncli.schema.json"

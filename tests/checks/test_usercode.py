@@ -11,7 +11,7 @@ from cnncli.cases.assertions import Tolerance
 from cnncli.cases.calls import parse_calls
 from cnncli.cases.node import from_data
 from cnncli.checks.check import Check
-from cnncli.checks.usercode import Right, headline, judge_outcome
+from cnncli.checks.usercode import Right, judge_outcome
 from cnncli.implementations.usercode.isolate import Outcome, Returned
 from cnncli.layers.base import Request
 from cnncli.layers.table import LAYERS
@@ -81,7 +81,7 @@ def test_ties_only() -> None:
 def test_whole_numbers_that_cut_are_told() -> None:
     check = judge(X * 9, lambda t: t["y"].astype(np.int64), "y")
     assert check.reason == "wrong values"
-    assert "whole number" in headline(check)
+    assert "whole number" in check.headline
 
 
 def test_shapes_never_broadcast() -> None:
@@ -100,8 +100,8 @@ def test_nobody_chooses_a_looser_tolerance_than_float32(tolerance: Tolerance) ->
         spoil = lambda t: (t["y"] + offset).astype(np.float16)  # noqa: B023, E731
         check = judge(X * 30, spoil, "y", tolerance=tolerance)
         assert (check.verdict, check.reason) == ("fail", "wrong values")
-        assert "returns float16, which holds 3 digits: judged as float32" in headline(check)
-        assert "which it computes in" not in headline(check)
+        assert "returns float16, which holds 3 digits: judged as float32" in check.headline
+        assert "which it computes in" not in check.headline
     exact = judge(np.round(X), lambda t: t["y"].astype(np.float16), "y", tolerance=tolerance)
     assert exact.verdict == "pass"
     assert "judged as float32" in (exact.note or "")
@@ -121,7 +121,7 @@ def test_a_derived_tolerance_holds_for_people_too() -> None:
 
 def test_how_a_tensor_is_judged_is_no_cause() -> None:
     check = judge(X, lambda t: np.sin(t["y"]).astype(np.float32), "y")
-    assert headline(check) == "wrong values"
+    assert check.headline == "wrong values"
 
 
 def test_writing_into_an_argument_is_told_whatever_else_is_wrong() -> None:
@@ -163,11 +163,11 @@ def test_float32_inside_is_told_and_nothing_else_is_taken_for_it() -> None:
 
     check = judge_conv(inside)
     assert check.reason == "wrong values"
-    assert headline(check) == "y is right to about 1e-7: something was computed in float32"
+    assert check.headline == "y is right to about 1e-7: something was computed in float32"
     for spoil in (
         lambda _, __, ___, y: y + 1e-4 * np.sin(1e3 * y),  # a hundred times too much
         lambda _, __, ___, y: np.where(y == y.max(), y + 1e-4, y),
         lambda _, __, ___, y: y + 3e-7 * y,  # which follows y
         lambda _, __, ___, y: np.where(y == y.max(), np.nan, y),
     ):
-        assert "float32" not in headline(judge_conv(spoil))
+        assert "float32" not in judge_conv(spoil).headline

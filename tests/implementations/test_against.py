@@ -17,8 +17,7 @@ from cnncli.errors import MissingExtraError, UsageError
 from cnncli.implementations import table
 from cnncli.implementations.base import CannotExpressError, Computed, Task, one_by_one
 from cnncli.layers.base import Problem
-from cnncli.runs.record import record
-from cnncli.runs.split import by_implementation
+from cnncli.runs.result import by_implementation
 from tests.building import case_of, result_of
 from tests.extras import optional
 
@@ -165,7 +164,7 @@ def test_several_implementations_give_a_result_each() -> None:
     found = result_of(
         "conv", {}, CONV, against=["loops", "torch"], expect={"y": {"shape": [2, 4, 4, 4]}}
     )
-    parts = [record(part) for part in by_implementation(found)]
+    parts = [part.record() for part in by_implementation(found)]
     assert [[c.get("implementation") for c in part["checks"]] for part in parts] == [
         [None, "loops"],
         [None, parts[1]["checks"][1]["implementation"]],

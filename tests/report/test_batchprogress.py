@@ -24,17 +24,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_terminal_shows_done_failed_rate_and_time_left(clock: list[float]) -> None:
     stream = Terminal()
-    with Progress(40, stream) as bar:
-        for i in range(10):
-            clock[0] += 0.5
-            bar.step(failed=i == 3)
-        last = stream.getvalue().split("\r\x1b[K")[-1]
-        assert last == "[#######.......................] 10/40 done, 1 failed, 2.0/s, 15 s left"
-        bar.clear()
-        assert stream.getvalue().endswith("\r\x1b[K")
-        written = stream.getvalue()
-        bar.clear()
-        assert stream.getvalue() == written
+    bar = Progress(40, stream)
+    for i in range(10):
+        clock[0] += 0.5
+        bar.step(failed=i == 3)
+    last = stream.getvalue().split("\r\x1b[K")[-1]
+    assert last == "[#######.......................] 10/40 done, 1 failed, 2.0/s, 15 s left"
+    bar.end()
+    assert stream.getvalue().endswith("\r\x1b[K")
+    written = stream.getvalue()
+    bar.clear()
+    assert stream.getvalue() == written
 
 
 def test_a_narrow_terminal_is_never_wrapped(
@@ -50,10 +50,11 @@ def test_a_narrow_terminal_is_never_wrapped(
 
 def test_a_pipe_gets_a_plain_line_now_and_then(clock: list[float]) -> None:
     stream = io.StringIO()
-    with Progress(1000, stream) as bar:
-        for _ in range(600):
-            clock[0] += 0.1
-            bar.step(failed=False)
+    bar = Progress(1000, stream)
+    for _ in range(600):
+        clock[0] += 0.1
+        bar.step(failed=False)
+    bar.end()
     lines = stream.getvalue().splitlines()
     assert len(lines) in (1, 2)
     assert lines[0] in (

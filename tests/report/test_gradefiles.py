@@ -6,31 +6,48 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from cnncli.checks.check import Check
 from cnncli.cli.app import main
-from cnncli.report.gradefiles import csv_text, junit_text
-from cnncli.runs.grades import commonest, row_of
+from cnncli.report.gradefiles import csv_text
+from cnncli.report.junit import JUnitFile
+from cnncli.runs.grades import Row, commonest
+from cnncli.runs.result import Grade, Result
 from tests.report import junitschema
 
 ROOT = Path(__file__).parents[2]
 HOMEWORK = str(ROOT / "configs/homework-notebook.yaml")
 
 
-def record(name: str, **more: Any) -> dict[str, Any]:
-    base = {"name": "case", "implementation": name, "function": "f", "points": 3.0, "earned": 0.0}
-    failed = {"check": "against", "tensor": "y", "verdict": "fail", "note": "why"}
-    base |= {"status": "failed", "seconds": 0.5, "reason": "exception", "cause": "why"}
-    return base | {"checks": [failed], "notes": [], "shrunk": []} | more
+def result(name: str, cause: str | None = "why", reason: str = "exception") -> Result:
+    """Return what a person's file gave, wrong for a reason unless the cause is None."""
+    failed = Check(
+        check="against",
+        implementation=name,
+        tensor="y",
+        verdict="fail",
+        reason=reason,
+        diagnosis=[{"cause": cause}],
+    )
+    return Result(
+        name="case",
+        status="passed" if cause is None else "failed",
+        checks=[] if cause is None else [failed],
+        seconds=0.5,
+        implementation=name,
+        grade=Grade(function="f", points=3.0),
+    )
+
+
+def row(name: str, cause: str | None = "why", reason: str = "exception") -> Row:
+    return Row(submission=name, results=[result(name, cause, reason)])
 
 
 def test_csv_has_a_row_a_submission_and_no_formula() -> None:
-    right = record("b.py", status="passed", earned=3.0, checks=[])
-    del right["reason"], right["cause"]
-    rows = [row_of([record("=cmd()|'x'.py", cause='a "quoted", cause')]), row_of([right])]
+    rows = [row("=cmd()|'x'.py", 'a "quoted", cause'), row("b.py", None)]
     table = list(csv.reader(io.StringIO(csv_text(rows))))
     assert table == [
         ["submission", "points", "possible", "f", "f verdict", "f cause"],
@@ -39,13 +56,16 @@ def test_csv_has_a_row_a_submission_and_no_formula() -> None:
     ]
 
 
-def test_junit_holds_any_text() -> None:
-    odd = [row_of([record("a\x00<b>.py", cause="\x1b[0m & \ud800")]), row_of([record(" ")])]
-    text = junit_text(odd)
+def test_junit_holds_any_text(tmp_path: Path) -> None:
+    file = JUnitFile(str(tmp_path / "out.xml"))
+    file.take(result("a\x00<b>.py", "\x1b[0m & \ud800"))
+    file.take(result(" "))
+    file.end()
+    text = (tmp_path / "out.xml").read_text()
     assert junitschema.faults(text) == []
-    suite = ElementTree.fromstring(text)[0]
-    assert suite.get("tests") == suite.get("failures") == "1"
-    (case,) = suite.iter("testcase")
+    first, second = ElementTree.fromstring(text)
+    assert first.get("tests") == first.get("failures") == second.get("tests") == "1"
+    (case,) = first.iter("testcase")
     (failure,) = case
     assert failure.tag == "failure"
     assert failure.get("type") == "exception"
@@ -140,12 +160,12 @@ def test_a_wrong_shape_is_told_with_both_shapes(
     out = capsys.readouterr().out
     assert f"wrong shape: {told}" in out
     assert " should be " in out.split("\n  smallest geometry")[0].splitlines()[-1]
-    (row,) = csv.DictReader(io.StringIO(table.read_text()))
-    assert row["pool_forward cause"] == f"wrong shape: {told}"
+    (line,) = csv.DictReader(io.StringIO(table.read_text()))
+    assert line["pool_forward cause"] == f"wrong shape: {told}"
     # A class counts the cause, not the sizes that it showed at.
-    records = [record("a.py", reason="wrong shape", cause=f"wrong shape: {told}")]
-    others = [record("b.py", reason="wrong shape", cause="wrong shape: 2 should be 3")]
-    (cause,) = commonest([row_of(records), row_of(others)])
+    one = row("a.py", f"wrong shape: {told}", "wrong shape")
+    other = row("b.py", "wrong shape: 2 should be 3", "wrong shape")
+    (cause,) = commonest([one, other])
     assert (cause.text, cause.submissions) == ("wrong shape", ["a.py", "b.py"])
     single = ["pool", "--x", "distinct:1x2x8x6", "-k", "2", "--no-values", "--against", str(path)]
     assert main([*single, "--call", "y=pool_forward(x, kernel, stride, mode)"]) == 1

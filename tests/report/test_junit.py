@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cnncli.cli.app import main
 from cnncli.report.junit import JUnitFile
-from cnncli.runs.outcome import outcome_of
-from cnncli.runs.result import FORMAT
+from cnncli.runs.result import Fault, Result
 from tests.report.junitschema import faults
 
 CONFIG = """
@@ -42,7 +39,7 @@ def test_a_run_of_every_kind_is_valid(tmp_path: Path, monkeypatch: pytest.Monkey
     cases = {case.get("name"): case for case in suite.iter("testcase")}
     assert list(cases) == ["right", "wrong <&\"'>", "missing", "never"]
     assert {name: [child.tag for child in case] for name, case in cases.items()} == {
-        "right": [],
+        "right": ["skipped"],
         "wrong <&\"'>": ["failure"],
         "missing": ["error"],
         "never": ["skipped"],
@@ -68,17 +65,16 @@ def test_where_it_cannot_be_written_nothing_is_run(
 
 
 def test_text_that_xml_cannot_hold_is_replaced(tmp_path: Path) -> None:
-    data: dict[str, Any] = {
-        "format": FORMAT,
-        "name": "a\x00b",
-        "file": "c.yaml",
-        "status": "crashed",
-        "error": {"message": "\x1b[31m\ufffe ü 𝄞", "where": None},
-        "seconds": 1e-9,
-    }
+    crashed = Result(
+        name="a\x00b",
+        file="c.yaml",
+        status="crashed",
+        error=Fault(message="\x1b[31m\ufffe ü 𝄞"),
+        seconds=1e-9,
+    )
     file = JUnitFile(str(tmp_path / "out.xml"))
-    file.add(outcome_of(data, json.dumps(data)))
-    file.close()
+    file.take(crashed)
+    file.end()
     text = (tmp_path / "out.xml").read_text()
     assert faults(text) == []
     assert "ü 𝄞" in text
@@ -91,7 +87,7 @@ def test_text_that_xml_cannot_hold_is_replaced(tmp_path: Path) -> None:
         ('tests="4"', 'tests="5"'),
         ("<system-out/>", ""),
         ("<properties/>", "<properties/><properties/>"),
-        ("<skipped/>", "<skipped/><skipped/>"),
+        ("<system-out/>", "<system-out/><system-out/>"),
         ('type="failed"', ""),
         ("<testsuites>", '<testsuites name="x">'),
         (' classname="c.yaml"', ""),

@@ -19,9 +19,9 @@ from cnncli.checks.check import Check, Worst
 from cnncli.report.console import make_console
 from cnncli.report.numbers import apart_texts, number_text
 from cnncli.report.tables import Values, ending, identity_text, show_result, show_results, summary
+from cnncli.runs.batch import Job
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
-from cnncli.runs.task import Job
 from tests.cli.invoke import call
 from tests.layers.cases import entry, run
 

@@ -218,7 +218,7 @@ def test_resume_keeps_what_is_there_and_judges_what_changed(
     before = judge(folder, capsys, *flags)
     assert [one["status"] for one in before] == ["failed", "passed"] * 2
     with results.open("a") as stream:
-        stream.write('{"torn')
+        stream.write('{"format": "cnncli.res')
     (folder / "b.py").write_text(submission("def f(x, p): return g(x, p)", tmp_path))
     after = judge(folder, capsys, *flags)
     assert after[:2] == before[:2]  # the very records, seconds and all

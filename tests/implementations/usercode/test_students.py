@@ -41,7 +41,8 @@ def rows(text: str) -> dict[str, list[dict[str, Any]]]:
 def test_every_fault_is_named_and_no_other_function_is_blamed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from cnncli.runs.grades import row_of
+    from cnncli.runs.grades import Row
+    from cnncli.runs.result import Result
 
     for number, (function, old, new, _) in enumerate(FAULTS):
         (tmp_path / f"s{number:02}.py").write_text(write(function, old, new))
@@ -49,7 +50,8 @@ def test_every_fault_is_named_and_no_other_function_is_blamed(
     found = rows(capsys.readouterr().out)
     assert len(found) == len(FAULTS)
     for (function, _, new, words), records in zip(FAULTS, found.values(), strict=True):
-        row = row_of(records)
+        results = [Result.read(json.dumps(one)) for one in records]
+        row = Row(submission=results[0].implementation or "", results=results)
         wrong = {name for name, cell in row.cells.items() if cell.reason != "right"}
         # convolution2D pads by zero_padding, so that one's faults reach it.
         helped = {"convolution2D"} if function == "zero_padding" else set()

@@ -1,107 +1,130 @@
-"""The results file: a line a result, written as each case ends, and read again by `--resume`."""
+"""The results file: a line per result, written as each comes, and read again by `--resume`."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from cnncli.cases.config import Entry
 from cnncli.errors import UsageError
-from cnncli.runs.outcome import Outcome, outcome_of
-from cnncli.runs.result import FORMAT
+from cnncli.runs.result import FORMAT, Result
 
 FINAL = ("passed", "done", "failed", "invalid", "skipped")
 """What a second run would find again; a timeout or a crash may have been the machine's doing."""
 _PREFIX = f'{{"format": "{FORMAT}"'.encode()
 
+Identity = tuple[str, str | None]
+"""The label of a case and, of people's code, whose result it is."""
+
 
 @dataclass(frozen=True)
 class _Line:
-    """A result that stands in the file, without its text."""
+    """A result that stands in the file, and where."""
 
     start: int
     end: int
-    outcome: Outcome
+    result: Result
     digest: str
-    lines: int
+
+    @property
+    def identity(self) -> Identity:
+        """Whose result this is: those of libraries stand together for their case."""
+        return self.result.label, None if self.result.grade is None else self.result.implementation
 
 
 class ResultsFile:
-    """A results file that is open for more; one run at a time may hold it."""
+    """A results file that is open for more; one run at a time may hold it. A sink of results."""
 
     def __init__(self, name: str, *, resume: bool) -> None:
         """Make the file, or with `resume` open what is there; raise UsageError."""
         self.path = Path(name)
-        self.kept: dict[str, list[Outcome]] = {}
-        """What stands in the file already, by the label of the case, once `keep` has judged it."""
+        self.kept: dict[Identity, list[Result]] = {}
+        """What stands in the file already, once `keep` has judged it."""
         self.notes: list[str] = []
-        flags = os.O_CREAT | os.O_RDWR | (0 if resume else os.O_EXCL)
+        flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | (0 if resume else os.O_EXCL)
         try:
             if resume and self.path.exists() and not self.path.is_file():
                 raise UsageError(f"{name} is not a file, so nothing can be resumed", "--resume")
-            self._stream: BinaryIO = os.fdopen(os.open(name, flags, 0o666), "r+b")
+            self._stream: BinaryIO = os.fdopen(os.open(name, flags, 0o666), "a+b")
         except FileExistsError:
             raise UsageError(
                 f"{name} is there already; give another name, or --resume to go on with it",
                 "--results",
             ) from None
-        except OSError as error:
-            raise UsageError(f"{name} cannot be written: {error.strerror}", "--results") from None
+        except (OSError, ValueError) as error:
+            raise self._refused(error) from None
         self._lock()
+        self._size = os.fstat(self._stream.fileno()).st_size
 
-    def keep(self, entries: Iterable[Entry], key_of: Callable[[Entry], str]) -> None:
-        """Find which of the cases the file holds already, as they are now, with a final status.
+    def keep(self, wanted: Iterable[tuple[Identity, Callable[[], str]]]) -> None:
+        """Find which of the wanted results the file holds already, with a final status.
 
-        What is left of a line that was torn is dropped, and so is every line of one of these cases
-        that is not kept: an older version of it, a copy, a timeout or a crash.
+        Each is named by its identity, and by a call that gives the key it has now. What is left of
+        a line that was torn is dropped, and so is every line of these that is not kept: an older
+        version of it, a copy, a timeout or a crash.
         """
-        lines, sound = self._read()
-        by_label: dict[str, list[_Line]] = {}
+        lines, is_sound = self._read()
+        there: dict[Identity, list[_Line]] = {}
         for line in lines:
-            by_label.setdefault(line.outcome.label, []).append(line)
+            there.setdefault(line.identity, []).append(line)
         dropped: set[int] = set()
-        for entry in entries:
-            label = f"{entry.file}::{entry.name}" if entry.file else entry.name
-            if label not in by_label:
+        for identity, key_of in wanted:
+            if identity not in there:
                 continue
-            key = key_of(entry)
+            key = key_of()
             kept: dict[str, _Line] = {}
-            for line in by_label[label]:
-                if line.outcome.key == key and line.outcome.status in FINAL:
+            for line in there[identity]:
+                if line.result.key == key and line.result.status in FINAL:
                     kept.setdefault(line.digest, line)
-            if kept and len(kept) >= max(line.lines for line in kept.values()):
-                self.kept[label] = [line.outcome for line in kept.values()]
+            if kept and len(kept) >= max(line.result.lines for line in kept.values()):
+                self.kept[identity] = [replace(one.result, kept=True) for one in kept.values()]
             else:
                 kept = {}
             stay = {line.start for line in kept.values()}
-            dropped |= {line.start for line in by_label[label]} - stay
-        if dropped or not sound:
+            dropped |= {line.start for line in there[identity]} - stay
+        if dropped or not is_sound:
             if dropped:
                 plural = "s" if len(dropped) > 1 else ""
                 self.notes.append(f"dropped {len(dropped)} line{plural} that no longer hold")
             self._rewrite([line for line in lines if line.start not in dropped])
-        self._stream.seek(0, os.SEEK_END)
+        self._size = os.fstat(self._stream.fileno()).st_size
 
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Append the results of one case, at once, and hand them to the system."""
-        text = "".join(outcome.text + "\n" for outcome in outcomes)
+    def take(self, result: Result) -> None:
+        """Append a result that is not there yet, and hand it to the system; raise UsageError."""
+        if result.kept:
+            return
+        data = result.line.encode() + b"\n"
         try:
-            self._stream.write(text.encode())
+            self._stream.write(data)
             self._stream.flush()
+            found = os.fstat(self._stream.fileno())
         except OSError as error:
+            raise self._refused(error) from None
+        self._size += len(data)
+        if found.st_nlink == 0 and stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{self.path} was removed while results were written", "--results")
+        if found.st_size != self._size:
             raise UsageError(
-                f"{self.path} cannot be written: {error.strerror}", "--results"
-            ) from None
+                f"{self.path} was changed while results were written: it has {found.st_size} "
+                f"bytes, and should have {self._size}; --resume mends what can be read",
+                "--results",
+            )
+
+    def end(self) -> None:
+        """Nothing is left to write."""
 
     def close(self) -> None:
         """Close the file, which lets another run have it."""
         self._stream.close()
+
+    def _refused(self, error: Exception) -> UsageError:
+        reason = getattr(error, "strerror", None) or str(error)
+        return UsageError(f"{self.path} cannot be written: {reason}", "--results")
 
     def _lock(self) -> None:
         try:
@@ -117,13 +140,13 @@ class ResultsFile:
 
     def _read(self) -> tuple[list[_Line], bool]:
         """Return the results in the file, and whether nothing but whole lines stands in it."""
-        lines, sound, place = [], True, 0
+        lines, is_sound, place = [], True, 0
         self._stream.seek(0)
         for number, raw in enumerate(self._stream, 1):
             start, place = place, place + len(raw)
             if not raw.strip():
                 continue
-            found = self._parse(raw, start)
+            found = _parse(raw, start)
             if found is None:
                 # The beginning of one of our lines is what a killed run left; the rest of another
                 # line may follow it where files were joined.
@@ -131,29 +154,14 @@ class ResultsFile:
                 again = raw.rfind(_PREFIX)
                 if not begins:
                     raise UsageError("this is not a line of results", f"{self.path}:{number}")
-                found = self._parse(raw[again:], start + again) if again > 0 else None
+                found = _parse(raw[again:], start + again) if again > 0 else None
                 self.notes.append(f"dropped line {number}, which was torn")
-                sound = False
+                is_sound = False
             elif not raw.endswith(b"\n"):
-                sound = False
+                is_sound = False
             if found is not None:
                 lines.append(found)
-        return lines, sound
-
-    @staticmethod
-    def _parse(raw: bytes, start: int) -> _Line | None:
-        if not raw.startswith(_PREFIX):
-            return None
-        try:
-            data = json.loads(raw)
-            outcome = replace(outcome_of(data, ""), text="")
-        except ValueError:
-            return None
-        lines = data.get("lines", 1)
-        data.pop("seconds", None)
-        digest = hashlib.sha256(json.dumps(data).encode()).hexdigest()
-        count = lines if isinstance(lines, int) else 1
-        return _Line(start, start + len(raw.rstrip(b"\n")), outcome, digest, count)
+        return lines, is_sound
 
     def _rewrite(self, lines: list[_Line]) -> None:
         """Replace the file by one with these lines alone, whole or not at all."""
@@ -175,20 +183,18 @@ class ResultsFile:
         finally:
             temporary.unlink(missing_ok=True)
         self._stream.close()
-        self._stream = self.path.open("r+b")
+        self._stream = self.path.open("a+b")
         self._lock()
 
 
-@contextlib.contextmanager
-def results_file(name: str | None, *, resume: bool) -> Iterator[ResultsFile | None]:
-    """Open the file that `--results` names, if it names one; raise UsageError."""
-    if name is None:
-        if resume:
-            raise UsageError("needs --results FILE.jsonl, the file to go on with", "--resume")
-        yield None
-        return
-    opened = ResultsFile(name, resume=resume)
+def _parse(raw: bytes, start: int) -> _Line | None:
+    if not raw.startswith(_PREFIX):
+        return None
     try:
-        yield opened
-    finally:
-        opened.close()
+        result = Result.read(raw.decode().strip())
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    data.pop("seconds", None)
+    digest = hashlib.sha256(json.dumps(data).encode()).hexdigest()
+    return _Line(start, start + len(raw.rstrip(b"\n")), result, digest)

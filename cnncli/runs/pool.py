@@ -2,16 +2,22 @@
 
 Answers come in the order of the tasks, whatever the order they end in. A task that takes too long
 or whose process dies is answered for by the caller, and the process replaced.
+
+A process reads pickled tasks from a socket and answers each with what its work returns, with one
+thread of arithmetic. A thread of its own reads ahead, so that the next task is here when one ends,
+and so that the process ends at once when its pool has gone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +25,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pickle import HIGHEST_PROTOCOL, dumps, loads
 from typing import Any, Generic, Literal, TypeVar
+
+from cnncli.process import ONE_THREAD
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -30,18 +38,8 @@ MOST_WAITING = 512
 """Answers that may wait for an earlier task to end; beyond it no new task is begun."""
 MOST_WAITING_BYTES = 64 << 20
 _STARTS = 3
-ONE_THREAD = dict.fromkeys(
-    (
-        "OPENBLAS_NUM_THREADS",
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-        "GOTO_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-    ),
-    "1",
-)
-"""What holds every BLAS to one thread; read when the library is loaded, so set before."""
+SLACK = 256 << 20
+"""Address space beyond the bound on a case: what NumPy and its BLAS reserve as they work."""
 
 
 class WorkerStartError(RuntimeError):
@@ -62,7 +60,7 @@ class _Worker(Generic[Task]):
         ours, theirs = socket.socketpair()
         code = (
             f"import sys; sys.path[:] = {sys.path!r}\n"
-            f"from cnncli.runs.worker import main\nmain({theirs.fileno()})"
+            f"from cnncli.runs.pool import serve\nserve({theirs.fileno()})"
         )
         with theirs:
             self.process = subprocess.Popen(
@@ -253,3 +251,54 @@ def _how(status: int) -> str:
         name = f"signal {-status}"
     hint = ", as the system does where memory runs out" if name == "SIGKILL" else ""
     return f"was killed by {name}{hint}"
+
+
+def serve(handle: int) -> None:
+    """Serve the pool at the other end of socket `handle` until it closes."""
+    # Ctrl-C is for the pool to handle: it ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection: Connection[Any, Any] = Connection(handle)
+    work, max_memory = loads(connection.recv_bytes())
+    import numpy as np
+
+    np.zeros(1)
+    _bound_memory(max_memory)
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read, args=(connection, tasks), daemon=True)
+    reader.start()
+    connection.send_bytes(b"ready")
+    while True:
+        connection.send_bytes(_answer(work, tasks.get()))
+
+
+def _read(connection: Connection[Any, Any], tasks: queue.SimpleQueue[Any]) -> None:
+    try:
+        while True:
+            tasks.put(connection.recv_bytes())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _answer(work: Callable[[Any], Any], task: bytes) -> bytes:
+    """Return the pickled answer: what the work returned, or the text of what it raised."""
+    try:
+        return dumps((True, work(loads(task))), HIGHEST_PROTOCOL)
+    except MemoryError:
+        return dumps((False, "out of memory"), HIGHEST_PROTOCOL)
+    except Exception as error:
+        return dumps((False, f"{type(error).__name__}: {error}"), HIGHEST_PROTOCOL)
+
+
+def _bound_memory(max_memory: int | None) -> None:
+    """Make the system refuse what exceeds the bound, where it can: then one case fails alone."""
+    if max_memory is None or not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    with open("/proc/self/statm", encoding="ascii") as stream:
+        used = int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bound = used + max_memory + SLACK
+    if hard != resource.RLIM_INFINITY:
+        bound = min(bound, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))

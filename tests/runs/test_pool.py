@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from cnncli.runs.workers import ONE_THREAD, Pool, WorkerStartError
+from cnncli.process import ONE_THREAD
+from cnncli.runs.pool import Pool, WorkerStartError
 
 Task = tuple[str, float]
 
