@@ -139,9 +139,9 @@ class _Reader:
             if isinstance(tree.value, bool | int | float | str) or tree.value is None:
                 return ("literal", tree.value)
         elif isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-            kind, value = self.form(tree.operand, depth + 1)[:2]
-            if kind == "literal" and isinstance(value, int | float):
-                return ("literal", -value)
+            inner = self.form(tree.operand, depth + 1)
+            if inner[0] == "literal" and isinstance(inner[1], int | float):
+                return ("literal", -inner[1])
         elif isinstance(tree, ast.Name):
             return self.name(tree.id)
         elif isinstance(tree, ast.Tuple | ast.List):

@@ -37,7 +37,7 @@ def expand_descriptor(entries: Mapping[str, Node]) -> Mapping[str, Node]:
     if "layer" not in entries:
         raise node.fail(f"descriptor needs a layer: one of {', '.join(_SIZES)}")
     layer = entries["layer"].value
-    if layer not in _SIZES:
+    if not isinstance(layer, str) or layer not in _SIZES:
         known = ", ".join(_SIZES)
         raise node.fail(f"descriptor is for {known}, but the layer is {entries['layer'].kind()}")
     params = entries["params"].mapping("params") if "params" in entries else {}

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.config import Entry, read_settings
@@ -23,6 +24,7 @@ from cnncli.report.junit import JUnitFile
 from cnncli.report.many import CaseLines, Ending, Errors, JsonLines, Tally, names_text
 from cnncli.report.visible import say
 from cnncli.runs.batch import Batch, Job, Kept, Sink, Unit, hand_out
+from cnncli.runs.files import refuse_unwritable_folder
 from cnncli.runs.result import Result
 from cnncli.runs.results import ResultsFile
 
@@ -55,6 +57,7 @@ def run_command(values: dict[str, Any]) -> int:
     if values["list"]:
         return _list_cases(selection, batch.job, json=bool(values["json"]))
     if batch.job.save is not None:
+        refuse_unwritable_folder(Path(batch.job.save), "--save")
         selection.refuse_shared_folders()
     if batch.job.expect is not None and not values["quiet"]:
         _tell_not_handed_in(selection, batch.job)

@@ -17,6 +17,7 @@ from cnncli.cases.node import Node
 from cnncli.cli.threads import use_threads
 from cnncli.errors import CnncliError, ConfigError, UsageError
 from cnncli.layers.base import Layer
+from cnncli.runs.files import refuse_unwritable, refuse_unwritable_folder
 from cnncli.runs.memory import parse_size
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
@@ -40,7 +41,11 @@ class Output:
 
     @classmethod
     def take(cls, values: dict[str, Any]) -> Output:
-        """Take the output flags out of a command's values; raise UsageError where two collide."""
+        """Take the output flags out of a command's values.
+
+        Raises UsageError where two collide, or nothing can be written where one says: that is known
+        before anything is computed.
+        """
         output = cls(
             json=bool(values.pop("json", None)),
             quiet=bool(values.pop("quiet", None)),
@@ -52,6 +57,10 @@ class Output:
             raise UsageError("--json and --out - both want standard output")
         if output.quiet and output.json:
             raise UsageError("--json prints, --quiet forbids it")
+        if output.out not in (None, STDOUT):
+            refuse_unwritable(Path(str(output.out)), "--out")
+        if output.save is not None:
+            refuse_unwritable_folder(Path(output.save), "--save")
         return output
 
     @property
@@ -276,15 +285,24 @@ def deliver(
         view(make_console())
 
 
-def save_config(path: str | None, entries: Sequence[tuple[Entry, Case]]) -> None:
+def take_config_path(values: dict[str, Any]) -> Path | None:
+    """Take where this call is to be written as a config; raise UsageError where it cannot be."""
+    text = values.pop("save_config")
+    if text is None:
+        return None
+    refuse_unwritable(Path(text), "--save-config")
+    return Path(text)
+
+
+def save_config(path: Path | None, entries: Sequence[tuple[Entry, Case]]) -> None:
     """Write the cases of this call as a config, where one is wanted; raise UsageError."""
     if path is None:
         return
     from cnncli.cases.saveconfig import config_text
     from cnncli.runs.files import whole_file
 
-    text = config_text(entries, Path(path).parent, command_line())
-    with whole_file(Path(path), "--save-config") as stream:
+    text = config_text(entries, path.parent, command_line())
+    with whole_file(path, "--save-config") as stream:
         stream.write(text.encode("utf-8", "backslashreplace"))
 
 

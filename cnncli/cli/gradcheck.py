@@ -56,6 +56,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         layer_entry,
         refuse_unseen,
         save_config,
+        take_config_path,
         take_run_options,
     )
     from cnncli.cli.conventions import per_convention
@@ -70,7 +71,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     options = take_run_options(values, quiet=output.quiet)
     pictures = take_pictures(values)
     refuse_unseen(output, pictures, options.explain)
-    config = values.pop("save_config")
+    config = take_config_path(values)
     names = [declared.name for declared in parameters(GradcheckOptions)]
     given = {name: values.get(name) for name in names}
     for name in set(names) - {"rtol", "atol"}:

@@ -33,6 +33,7 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
         layer_entry,
         refuse_unseen,
         save_config,
+        take_config_path,
         take_run_options,
     )
     from cnncli.cli.conventions import per_convention
@@ -46,7 +47,7 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     options = take_run_options(values, quiet=output.quiet)
     pictures = take_pictures(values)
     refuse_unseen(output, pictures, options.explain)
-    config = values.pop("save_config")
+    config = take_config_path(values)
     imply_backward(layer, values, options)
     entry, tolerance = layer_entry(layer, values, quiet=output.quiet)
     entries = per_convention(entry)

@@ -86,6 +86,7 @@ class Pictures:
 def take_pictures(values: dict[str, Any]) -> Pictures:
     """Take the flags that ask for pictures out of a command's values; raise UsageError."""
     from cnncli.cli.call import command_line
+    from cnncli.runs.files import refuse_unwritable
 
     show, plane = values.pop("show", None), values.pop("plane", None)
     report = values.pop("save_report", None)
@@ -95,6 +96,8 @@ def take_pictures(values: dict[str, Any]) -> Pictures:
         raise UsageError(
             f"a report is a page, FILE.html, or a picture, FILE.svg, not {report}", "--save-report"
         )
+    if report is not None:
+        refuse_unwritable(Path(report), "--save-report")
     return Pictures(
         show=True if plane is not None else show,
         plane=() if plane is None else _plane(plane),

@@ -47,11 +47,35 @@ def whole_file(path: Path, flag: str) -> Iterator[BinaryIO]:
 
 def refuse_unwritable(path: Path, flag: str) -> None:
     """Raise UsageError where a file cannot be made, before there is anything to write to it."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise UsageError(f"{path} cannot be written: there is no folder {folder}", flag)
-    if not os.access(folder, os.W_OK) and not os.access(path, os.W_OK):
-        raise UsageError(f"{path} cannot be written: {folder} may not be written to", flag)
+    folder, reason = path.parent, None
+    try:
+        if path.is_dir():
+            reason = "it is a folder"
+        elif not folder.is_dir():
+            reason = f"there is no folder {folder}"
+        elif not os.access(folder, os.W_OK) and not os.access(path, os.W_OK):
+            reason = f"{folder} may not be written to"
+        else:
+            path.exists()  # which a name that is too long cannot
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    if reason is not None:
+        raise UsageError(f"{path} cannot be written: {reason}", flag)
+
+
+def refuse_unwritable_folder(path: Path, flag: str) -> None:
+    """Raise UsageError where a folder cannot be made or written to, before there is a need to."""
+    reason = None
+    try:
+        there = next((one for one in (path, *path.parents) if one.exists()), Path())
+        if not there.is_dir():
+            reason = f"{there} is not a folder"
+        elif not os.access(there, os.W_OK):
+            reason = f"{there} may not be written to"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    if reason is not None:
+        raise UsageError(f"folder {path} cannot be made: {reason}", flag)
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ import re
 from cnncli.errors import MemoryBoundError, UsageError
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+MOST = 1 << 60
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\Z", re.IGNORECASE)
 
 
@@ -15,7 +16,10 @@ def parse_size(text: str) -> int:
     match = _SIZE.match(text.strip())
     if match is None:
         raise UsageError(f"must be a size such as 512M or 2G, not {text!r}", "--max-memory")
-    size = int(float(match[1]) * _UNITS[match[2].lower()])
+    amount = float(match[1]) * _UNITS[match[2].lower()]
+    if amount > MOST:
+        raise UsageError(f"must be at most {size_text(MOST)}, but is {text[:40]}", "--max-memory")
+    size = int(amount)
     if size < 1:
         raise UsageError(f"must be above 0, but is {text}", "--max-memory")
     return size

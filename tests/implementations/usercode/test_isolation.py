@@ -223,4 +223,4 @@ def test_resume_keeps_what_is_there_and_judges_what_changed(
     after = judge(folder, capsys, *flags)
     assert after[:2] == before[:2]  # the very records, seconds and all
     assert [one["status"] for one in after[2:]] == ["passed", "passed"]
-    assert len(results.read_text().splitlines()) == 6
+    assert len(results.read_text().splitlines()) == 4  # what no longer holds is dropped
