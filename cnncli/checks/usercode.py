@@ -14,7 +14,7 @@ from cnncli.checks.against import JUDGED_AS, ROUNDINGS, judge_by_rounding, judge
 from cnncli.checks.check import CHANGED, Check, wrote_into
 from cnncli.checks.compare import default_tolerance
 from cnncli.implementations.base import Computed
-from cnncli.implementations.usercode.isolate import Outcome, Returned, Trouble
+from cnncli.implementations.people.isolate import Outcome, Returned, Trouble
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 
 if TYPE_CHECKING:

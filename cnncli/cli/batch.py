@@ -143,7 +143,7 @@ def judge_against(texts: Iterable[str], *, here: bool = True) -> None:
     Raises UsageError or MissingExtraError. A cluster's workers have packages of their own.
     """
     from cnncli.implementations.table import judge_installed, judge_name
-    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.implementations.people.find import is_submission
 
     for text in texts:
         if not is_submission(text):

@@ -197,7 +197,7 @@ def _judging(
 def _names_files(entry: Entry) -> bool:
     """Tell whether people's files are among what a case is judged against."""
     from cnncli.cases.against import parse_against
-    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.implementations.people.find import is_submission
 
     if "against" not in entry.entries:
         return False

@@ -116,7 +116,7 @@ def _judge_calls(case: Case) -> None:
     Our own gradients would pass, as if those of the files had.
     """
     from cnncli.errors import UsageError
-    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.implementations.people.find import is_submission
 
     files = [asked for asked in case.against if is_submission(asked.text)]
     if not files or not case.call or case.gradcheck is None:
@@ -138,7 +138,7 @@ def _judge_told(case: Case, plan: Plan, by_flag: set[str]) -> None:
     """Raise GeometryError where people's functions are not told what a probe is about."""
     from cnncli.cases.calls import resolve_form
     from cnncli.errors import GeometryError
-    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.implementations.people.find import is_submission
     from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
 
     if not case.call or not any(is_submission(asked.text) for asked in case.against):

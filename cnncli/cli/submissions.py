@@ -40,7 +40,7 @@ def submission_flags() -> list[Flag]:
 def takes_submissions(values: dict[str, Any]) -> bool:
     """Tell whether `run` was given people's files; raise UsageError where flags do not fit."""
     from cnncli.cases.flags import flag_name
-    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.implementations.people.find import is_submission
 
     named = values["against"] or []
     files = [text for text in named if is_submission(text)]
@@ -64,7 +64,7 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
     No entry at all is an empty shard, which is well.
     """
     from cnncli.cli.status import BAD_INPUT, FAILED, INTERRUPTED, PASSED
-    from cnncli.implementations.usercode.find import find_submissions
+    from cnncli.implementations.people.find import find_submissions
     from cnncli.runs.grades import row_of
     from cnncli.runs.submissions import judge_limits
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.against import Against
 from cnncli.cases.case import Case
 from cnncli.checks.check import Check
-from cnncli.implementations.usercode.find import find_submissions
+from cnncli.implementations.people.find import find_submissions
 from cnncli.layers.base import Plan, Tensors
 from cnncli.runs.one import RunOptions
 from cnncli.runs.submissions import judge_limits, prepare, run_prepared

@@ -16,10 +16,10 @@ from cnncli.cases.calls import Call
 from cnncli.checks.check import CHANGED, Check
 from cnncli.checks.diagnosis import UNKNOWN
 from cnncli.checks.usercode import SHAPE, VALUES, judge_outcome
-from cnncli.implementations.usercode.isolate import Limits, Outcome, Work, run_submission
+from cnncli.implementations.people.isolate import Limits, Outcome, Work, run_submission
 
 if TYPE_CHECKING:
-    from cnncli.implementations.usercode.find import Submission
+    from cnncli.implementations.people.find import Submission
     from cnncli.runs.submissions import Prepared
 
 FAULT = "arguments exchanged"

@@ -109,7 +109,7 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     _judge_expected_names(case, plan)
     if case.against:
         from cnncli.implementations.table import judge_installed, judge_name
-        from cnncli.implementations.usercode.find import is_submission
+        from cnncli.implementations.people.find import is_submission
 
         for asked in case.against:
             if not is_submission(asked.text):
@@ -323,7 +323,7 @@ def _check_against(
     from cnncli.checks.against import check_against
     from cnncli.implementations.base import Task
     from cnncli.implementations.table import resolve
-    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.implementations.people.find import is_submission
 
     layout = case.settings.layout
     arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}

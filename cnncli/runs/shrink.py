@@ -17,7 +17,7 @@ from cnncli.cases.sources import Random, Source
 from cnncli.checks.check import Check
 from cnncli.checks.usercode import Right, headline
 from cnncli.errors import CnncliError
-from cnncli.implementations.usercode.find import Submission
+from cnncli.implementations.people.find import Submission
 from cnncli.layers.base import shape_text
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result

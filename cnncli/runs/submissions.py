@@ -17,8 +17,8 @@ from cnncli.cases.layout import to_inside
 from cnncli.checks.check import Check
 from cnncli.checks.usercode import SHAPE, VALUES, Right, judge_outcome
 from cnncli.errors import CnncliError, ConfigError, GeometryError, UsageError
-from cnncli.implementations.usercode.find import Submission
-from cnncli.implementations.usercode.isolate import Limits, Ran, Work, run_submission
+from cnncli.implementations.people.find import Submission
+from cnncli.implementations.people.isolate import Limits, Ran, Work, run_submission
 from cnncli.layers.base import Plan, Request, Tensors
 from cnncli.runs.exchanged import name_exchanged
 from cnncli.runs.memory import free_bytes, size_text

@@ -12,7 +12,7 @@ from cnncli.cases.calls import parse_calls
 from cnncli.cases.node import from_data
 from cnncli.checks.check import Check
 from cnncli.checks.usercode import Right, headline, judge_outcome
-from cnncli.implementations.usercode.isolate import Outcome, Returned
+from cnncli.implementations.people.isolate import Outcome, Returned
 from cnncli.layers.base import Request
 from cnncli.layers.table import LAYERS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cnncli.cli.app import main
-from tests.implementations.usercode.students import (
+from tests.implementations.people.students import (
     FAULTS,
     GENERAL,
     GENERAL_CONFIG,

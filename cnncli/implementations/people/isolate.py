@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnncli.implementations.usercode.channel import GarbledError, pack, read_array, unpack
+from cnncli.implementations.people.channel import GarbledError, pack, read_array, unpack
 from cnncli.layers.base import Tensors
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ START_SECONDS = 60.0
 GRACE_SECONDS = 5.0
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from cnncli.implementations.usercode.child import main; "
+    "from cnncli.implementations.people.child import main; "
     "main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _ENDED = "its process ended"

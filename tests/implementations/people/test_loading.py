@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnncli.implementations.usercode.channel import GarbledError, pack, read_array, unpack
-from cnncli.implementations.usercode.find import find_submissions, is_submission
-from cnncli.implementations.usercode.loading import Loaded, load
+from cnncli.implementations.people.channel import GarbledError, pack, read_array, unpack
+from cnncli.implementations.people.find import find_submissions, is_submission
+from cnncli.implementations.people.loading import Loaded, load
 
 
 def load_text(tmp_path: Path, text: str, *, run_all: bool = False) -> Loaded:
