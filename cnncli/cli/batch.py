@@ -143,13 +143,11 @@ def judge_against(texts: Iterable[str], *, here: bool = True) -> None:
     Raises UsageError or MissingExtraError. A cluster's workers have packages of their own.
     """
     from cnncli.implementations.table import judge_installed, judge_name
-    from cnncli.implementations.people.find import is_submission
 
     for text in texts:
-        if not is_submission(text):
-            judge_name(text, "--against")
-            if here:
-                judge_installed(text, "--against")
+        judge_name(text, "--against")
+        if here:
+            judge_installed(text, "--against")
 
 
 def judge_settings(settings: Iterable[tuple[str, Node]], entries: Iterable[Entry]) -> None:

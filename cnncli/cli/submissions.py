@@ -16,9 +16,9 @@ from cnncli.errors import CnncliError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.cases.config import Entry
+    from cnncli.runs.against import Prepared
     from cnncli.runs.grades import Record
     from cnncli.runs.one import RunOptions
-    from cnncli.runs.submissions import Prepared
 
 GROUP = "Submissions (with --against FILE.py, FILE.ipynb, a folder or a glob of them)"
 OWN = ("run_all", "shrink", "csv", "gradescope")
@@ -40,10 +40,10 @@ def submission_flags() -> list[Flag]:
 def takes_submissions(values: dict[str, Any]) -> bool:
     """Tell whether `run` was given people's files; raise UsageError where flags do not fit."""
     from cnncli.cases.flags import flag_name
-    from cnncli.implementations.people.find import is_submission
+    from cnncli.implementations.table import names_files
 
     named = values["against"] or []
-    files = [text for text in named if is_submission(text)]
+    files = [text for text in named if names_files(text)]
     given = [name for name in (*OWN, *NOT_HERE) if values.get(name)]
     if not files:
         for name in given:
@@ -63,10 +63,10 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
 
     No entry at all is an empty shard, which is well.
     """
+    from cnncli.cases.against import Against
     from cnncli.cli.status import BAD_INPUT, FAILED, INTERRUPTED, PASSED
-    from cnncli.implementations.people.find import find_submissions
     from cnncli.runs.grades import row_of
-    from cnncli.runs.submissions import judge_limits
+    from cnncli.runs.one import resolve_asked
 
     if values["json"] and values["quiet"]:
         raise UsageError("--json prints, --quiet forbids it")
@@ -75,13 +75,13 @@ def run_submissions(entries: Iterable[Entry], options: RunOptions, values: dict[
         user_seconds=_number(values["timeout"], "--timeout", 10.0),
     )
     jobs = int(_number(values["jobs"], "--jobs", 1, whole=True))
-    named = [one for text in values["against"] for one in find_submissions(text, "--against")]
-    submissions = list({one.path.resolve(): one for one in named}.values())
+    asked = [Against(text=text, where="--against") for text in values["against"]]
+    named = [one for each in asked for one in resolve_asked(each, options)]
+    submissions = list({os.path.realpath(one.label): one for one in named}.values())
     if values["gradescope"] and len(submissions) > 1:
         raise UsageError(
             f"results.json is of one submission, but these are {len(submissions)}", "--gradescope"
         )
-    judge_limits(options)
     prepared, status = _prepare(entries, options, quiet=bool(values["quiet"]))
     if not prepared:
         if status == PASSED:
@@ -141,7 +141,7 @@ def _prepare(
     """
     from cnncli.cli.status import BAD_INPUT, PASSED
     from cnncli.report.visible import say
-    from cnncli.runs.submissions import prepare_case
+    from cnncli.runs.one import prepare_case
 
     prepared, status = [], PASSED
     uncalled = []

@@ -23,6 +23,8 @@ class Keras:
     Keras fixes its backend when it is first imported, and so it is imported here, by choice.
     """
 
+    takes_all = False
+
     def __init__(self, backend: str) -> None:
         try:
             self._backend = importlib.import_module(backend)

@@ -23,6 +23,8 @@ Grid = dict[Index, float]
 class Loops:
     """Python loops over Python floats (which are float64)."""
 
+    takes_all = False
+
     @property
     def label(self) -> str:
         """Its name; it has no version of its own."""

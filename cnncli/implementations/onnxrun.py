@@ -16,6 +16,8 @@ SINGLE = "float32"
 class OnnxRuntime:
     """onnxruntime on the processor; convolution and average pooling are float32 there."""
 
+    takes_all = False
+
     def __init__(self) -> None:
         try:
             import onnx

@@ -13,6 +13,8 @@ from cnncli.implementations.torchcalls import write_torch
 class Torch:
     """torch.nn.functional on the processor, in the precision of the computation."""
 
+    takes_all = False
+
     def __init__(self) -> None:
         try:
             import torch

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnncli.checks.check import CHANGED, wrote_into
-from cnncli.checks.usercode import headline
+from cnncli.checks.reasons import headline
 from cnncli.runs.record import record
 from cnncli.runs.submissions import Graded
 
