@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from cnncli.cases.assertions import Tolerance
 from cnncli.cases.case import Case, build_case
 from cnncli.cases.node import from_data
 from cnncli.cases.tensors import plan_for
-from cnncli.implementations.base import Task
+from cnncli.checks.against import Judged, judge
+from cnncli.implementations.base import Implementation, Task
 from cnncli.layers.base import Problem
 from cnncli.runs.one import RunOptions, run_case
 from cnncli.runs.result import Result
@@ -45,3 +48,12 @@ def ours_of(task: Task) -> dict[str, Any]:
     """Return everything that our kernels compute of a task, its inputs too."""
     layer, plan, tensors = task.problem.layer, task.problem.plan, task.problem.tensors
     return tensors | layer.forward(plan, tensors) | layer.backward(plan, tensors)
+
+
+def check_against(
+    implementation: Implementation, task: Task, ours: Mapping[str, Any], tolerance: Tolerance
+) -> Judged:
+    """Return the verdicts on what an implementation makes of one task."""
+    (computed,) = implementation.compute([task])
+    right = task.problem.changed(**ours)
+    return judge(implementation.label, task, computed, right, tolerance)

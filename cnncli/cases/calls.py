@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from cnncli.cases.node import Node, nearest
@@ -222,6 +222,15 @@ def resolve_form(form: Form, plan: Plan, where: str) -> Form:
             )
         value = value[0]
     return ("literal", value)
+
+
+def resolve_call(call: Call, plan: Plan) -> Call:
+    """Return a call with its parameters put in; raise GeometryError where one has no such value."""
+    return replace(
+        call,
+        arguments=tuple(resolve_form(form, plan, call.where) for form in call.arguments),
+        keywords=tuple((n, resolve_form(form, plan, call.where)) for n, form in call.keywords),
+    )
 
 
 def _simplify(value: Any) -> Any:

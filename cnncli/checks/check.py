@@ -6,17 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from cnncli.checks.reasons import CHANGED, JUDGED_AS, TOLD, VALUES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-CHANGED = "changed its input"
-"""The reason of a function that is right but for writing into its arguments."""
-
-VALUES, SHAPE, MISSING = "wrong values", "wrong shape", "missing"
-TOLD = ("exception", SHAPE, MISSING, CHANGED, VALUES)
-"""Reasons that a note says more of."""
-JUDGED_AS = "judged as "
-"""How a note begins that says in which precision a tensor is judged."""
 
 UNTESTED = "nothing was tested"
 """How a note begins of a comparison that anything near zero would have passed."""

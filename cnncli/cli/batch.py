@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnncli.cases.config import Entry, read_settings
 from cnncli.cases.flags import flag_name
@@ -17,24 +19,28 @@ from cnncli.cli.call import take_run_options
 from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
 from cnncli.cli.stdout import reader_has_gone
 from cnncli.errors import CnncliError, UsageError
+from cnncli.implementations.table import judge_installed, judge_name, names_files
 from cnncli.report.batchprogress import Progress
 from cnncli.report.gradefiles import csv_file, gradescope_file
 from cnncli.report.grades import GradesTable
 from cnncli.report.junit import JUnitFile
-from cnncli.report.many import CaseLines, Ending, Errors, JsonLines, Tally, names_text
+from cnncli.report.many import (
+    CaseLines,
+    Ending,
+    Errors,
+    JsonLines,
+    Tally,
+    Ungraded,
+    names_text,
+)
 from cnncli.report.visible import say
-from cnncli.runs.batch import Batch, Job, Kept, Sink, Unit, hand_out
+from cnncli.runs.batch import Batch, Job, Kept, Sink, Units, hand_out
 from cnncli.runs.files import refuse_unwritable_folder
-from cnncli.runs.result import Result
-from cnncli.runs.results import ResultsFile
+from cnncli.runs.grades import Grades
+from cnncli.runs.results import Identity, ResultsFile
 
-if TYPE_CHECKING:
-    from cnncli.implementations.usercode.find import Submission
-    from cnncli.runs.one import RunOptions
-    from cnncli.runs.submissions import Prepared
-
-RESULT_FLAGS = ("max_memory", "expect", "gradcheck", "against", "timeout")
-"""The flags, beside --set, that a result depends on, so that its reproduce line repeats them."""
+RESULT_FLAGS = ("max_memory", "expect", "gradcheck", "timeout", "run_all")
+"""The flags that a result depends on and its reproduce line repeats, --set and --against aside."""
 OF_PEOPLE = ("run_all", "shrink", "csv", "gradescope")
 """Flags that go with people's files alone, and those that do not go with them."""
 NOT_OF_PEOPLE = ("save", "expect", "fail_fast", "values", "list", "scheduler", "gradcheck")
@@ -62,39 +68,82 @@ def run_command(values: dict[str, Any]) -> int:
     if batch.job.expect is not None and not values["quiet"]:
         _tell_not_handed_in(selection, batch.job)
     if people:
-        return _run_people(selection, batch, people, values)
+        _judge_people(selection, batch.job, people, values)
+    units = Units(batch.job, selection)
+    if batch.job.is_people_s and not values["quiet"]:
+        _tell_left_out(units)
     with _results_file(values) as file:
-        kept = _kept_of(file, selection, batch) if values["resume"] else {}
-        if len(selection) == 1 and not kept and batch.is_simple:
-            return _run_alone(selection, batch, values, file)
-        tally = Tally()
         files = _files(values, file)  # judged before anything is computed or printed
-        total = len(selection) - len(kept)
-        sinks: list[Sink] = [tally, *files, *_views(values, total, [Ending])]
-        units = (Unit(entries=(entry,)) for entry in selection)
-        is_wanted = file is not None or values["junit"] or batch.job.save is not None
-        enough = reader_has_gone if not is_wanted else lambda: False
+        kept = {} if not values["resume"] else _kept_of(file, units, batch.job)
+        if len(selection) == 1 and not (kept or units.submissions) and batch.is_simple:
+            return _run_alone(selection, batch, values, files)
+        tally, grades = Tally(), Grades()
+        total = sum(1 for _ in units.wanted()) - len(kept)
+        views = _views(values, total, batch.job)
+        is_wanted = bool(files) or batch.job.save is not None
         try:
-            hand_out(batch.run(units, kept), sinks, enough)
+            hand_out(
+                batch.run(units, kept),
+                [tally, grades, *files, *views],
+                (lambda: False) if is_wanted else reader_has_gone,
+            )
         except KeyboardInterrupt:
-            say("error: interrupted")
+            done = f"{len(grades.rows)} of {len(units.submissions)} submissions were judged"
+            say(f"error: interrupted{f'; {done}' if people else ''}")
             return INTERRUPTED
         return _status(tally, selection)
 
 
 def _people(values: dict[str, Any]) -> list[str]:
     """Return the people's files that are to be judged; raise UsageError where flags do not fit."""
-    from cnncli.implementations.usercode.find import is_submission
-
-    named = values["against"] or []
-    files = [text for text in named if is_submission(text)]
+    files = [text for text in values["against"] or () if names_files(text)]
     why = "does not go with people's files" if files else "goes with --against FILE.py or a folder"
     for name in NOT_OF_PEOPLE if files else OF_PEOPLE:
         if values.get(name):
             raise UsageError(why, flag_name(name))
-    if files and len(files) < len(named):
-        raise UsageError("takes people's files or libraries, not both at once", "--against")
     return files
+
+
+def _judge_people(
+    selection: Selection, job: Job, files: Sequence[str], values: Mapping[str, Any]
+) -> None:
+    """Raise UsageError where people's files are not there, or no case says how they are called."""
+    from cnncli.cases.against import Against
+    from cnncli.runs.one import resolve_asked
+
+    if not any(entry.error is not None or "call" in entry.entries for entry in selection.whole()):
+        raise UsageError("no case here says how people's functions are called (call)", "--against")
+    asked = [Against(text=text, where="--against") for text in files]
+    found = {
+        os.path.realpath(one.label) for text in asked for one in resolve_asked(text, job.options)
+    }
+    if values["gradescope"] and len(found) > 1:
+        raise UsageError(
+            f"results.json is of one submission, but these are {len(found)}", "--gradescope"
+        )
+
+
+def _tell_left_out(units: Units) -> None:
+    """Say what is not judged: cases without a call, and checks of our own results."""
+
+    def cases(entries: Sequence[Entry]) -> str:
+        return f"{len(entries)} case{'s' if len(entries) != 1 else ''}"
+
+    def names(entries: Sequence[Entry]) -> str:
+        return names_text([entry.name for entry in entries])
+
+    left = units.left_out
+    if left:
+        says, are = ("says", "is") if len(left) == 1 else ("say", "are")
+        say(f"note: {cases(left)} {says} no call and {are} left out: {names(left)}")
+    judged = {entry.label: entry for entry, _ in units.wanted()}
+    for key in ("expect", "gradcheck"):
+        own = [one for one in judged.values() if key in one.entries and one.entries[key].value]
+        if own:
+            say(
+                f"note: {key} of {cases(own)} judges our own results and is left out, "
+                f"since people's functions are judged here: {names(own)}"
+            )
 
 
 def _take_batch(values: dict[str, Any]) -> Batch:
@@ -112,7 +161,11 @@ def _take_batch(values: dict[str, Any]) -> Batch:
                 words += [f"--{name}", text]
         elif values[name] is not None:
             words += [flag_name(name), values[name]]
-    _judge_against(values["against"] or (), here=values["scheduler"] is None)
+    for text in values["against"] or ():
+        # Once and not for every case; a cluster's workers have packages of their own.
+        judge_name(text, "--against")
+        if values["scheduler"] is None:
+            judge_installed(text, "--against")
     if values["scheduler"] is not None and values["jobs"] is not None:
         raise UsageError("the scheduler's own workers run the cases", "--jobs")
     timeout = _seconds(values["timeout"])
@@ -125,6 +178,7 @@ def _take_batch(values: dict[str, Any]) -> Batch:
         against=tuple(values["against"] or ()),
         save=values["save"],
         values=bool(values["values"]),
+        shrink=bool(values["shrink"]),
         keyed=values["results"] is not None,
         flags=shlex.join(words),
     )
@@ -135,21 +189,6 @@ def _take_batch(values: dict[str, Any]) -> Batch:
         scheduler=values["scheduler"],
         fail_fast=bool(values["fail_fast"]),
     )
-
-
-def _judge_against(texts: Iterable[str], *, here: bool = True) -> None:
-    """Refuse, once and not for every case, a name that nobody has or, `here`, cannot be run.
-
-    Raises UsageError or MissingExtraError. A cluster's workers have packages of their own.
-    """
-    from cnncli.implementations.table import judge_installed, judge_name
-    from cnncli.implementations.usercode.find import is_submission
-
-    for text in texts:
-        if not is_submission(text):
-            judge_name(text, "--against")
-            if here:
-                judge_installed(text, "--against")
 
 
 def _whole(text: str | None, flag: str, default: int) -> int:
@@ -231,14 +270,23 @@ def _results_file(values: Mapping[str, Any]) -> Iterator[ResultsFile | None]:
         opened.close()
 
 
-def _kept_of(file: ResultsFile | None, selection: Selection, batch: Batch) -> Kept:
+def _kept_of(file: ResultsFile | None, units: Units, job: Job) -> Kept:
     """Return the results that need not be computed again, and say how many they are."""
     assert file is not None
-    file.keep(((e.label, None), lambda e=e: batch.job.key(e)) for e in selection)  # type: ignore[misc]  # a lambda of what is bound here
+
+    def wanted() -> Iterator[tuple[Identity, Callable[[], str]]]:
+        for entry, unit in units.wanted():
+            yield unit.identity(entry), partial(job.key, entry, unit.submission)
+
+    file.keep(wanted())
     for note in file.notes:
         say(f"{file.path}: {note}")
-    missing = [entry.name for entry in selection if (entry.label, None) not in file.kept]
-    text = f"{file.path}: {len(selection) - len(missing)} of {len(selection)} cases are there"
+    total, missing = 0, []
+    for entry, unit in units.wanted():
+        total += 1
+        if unit.identity(entry) not in file.kept:
+            missing.append(entry.name)
+    text = f"{file.path}: {total - len(missing)} of {total} cases are there"
     if missing:
         text += f"; {len(missing)} to run: {names_text(missing)}"
     say(text)
@@ -256,23 +304,28 @@ def _files(values: Mapping[str, Any], file: ResultsFile | None) -> list[Sink]:
     return made + [make(values[name]) for name, make in kinds.items() if values[name]]
 
 
-def _views(values: Mapping[str, Any], total: int, view: Sequence[type[Sink]]) -> list[Sink]:
-    """Return what is shown of `total` results as they come, and of all at the end by `view`."""
+def _views(values: Mapping[str, Any], total: int, job: Job) -> list[Sink]:
+    """Return what is shown of `total` results as they come, and of all at the end."""
     progress = Progress(total)
     shown: list[Sink] = [Errors(progress)]
     if values["json"]:
         return [*shown, JsonLines(progress), progress]
     if values["quiet"]:
         return [*shown, progress]
-    lines: list[Sink] = [CaseLines(progress)] if Ending in view else []
-    return [*shown, *lines, progress, *(make() for make in view)]
+    if job.is_people_s:
+        return [*shown, progress, GradesTable()]
+    if any(map(names_files, job.against)):
+        # Libraries' results as cases, people's as a class.
+        own: list[Sink] = [Ungraded(CaseLines(progress)), progress, Ungraded(Ending())]
+        return [*shown, *own, GradesTable()]
+    return [*shown, CaseLines(progress), progress, Ending()]
 
 
 def _run_alone(
-    selection: Selection, batch: Batch, values: Mapping[str, Any], file: ResultsFile | None
+    selection: Selection, batch: Batch, values: Mapping[str, Any], files: Sequence[Sink]
 ) -> int:
     """Run one case in this process, which saves starting another, and show it whole."""
-    tally, files = Tally(), _files(values, file)
+    tally = Tally()
     (entry,) = selection
     results = batch.job.results(entry)
     is_shown = not values["json"] and not values["quiet"]
@@ -298,126 +351,3 @@ def _status(tally: Tally, selection: Selection) -> int:
         which = "the case was" if total == 1 else f"all {total} cases were"
         raise UsageError(f"{which} skipped, so nothing was run")
     return status
-
-
-def _run_people(
-    selection: Selection, batch: Batch, files: Sequence[str], values: Mapping[str, Any]
-) -> int:
-    """Judge every submission on the cases that say how it is called."""
-    from cnncli.implementations.usercode.find import find_submissions
-    from cnncli.runs.submissions import judge_limits
-
-    job = replace(batch.job, against=())
-    whole = list(selection.whole())
-    if not any(entry.error is not None or "call" in entry.entries for entry in whole):
-        raise UsageError("no case here says how people's functions are called (call)", "--against")
-    named = [one for text in files for one in find_submissions(text, "--against")]
-    submissions = list({one.path.resolve(): one for one in named}.values())
-    if values["gradescope"] and len(submissions) > 1:
-        raise UsageError(
-            f"results.json is of one submission, but these are {len(submissions)}", "--gradescope"
-        )
-    judge_limits(job.options)
-    with _results_file(values) as file:
-        written = _files(values, file)
-        prepared, status = _prepare(selection, job, quiet=bool(values["quiet"]))
-        tally = Tally()
-        total = len(submissions) * len(prepared)
-        sinks = [tally, *written, *_views(values, total, [GradesTable])]
-        judged = _judge(submissions, prepared, job.options, batch.jobs, values, file)
-        try:
-            hand_out(judged, sinks)
-        except KeyboardInterrupt:
-            done = tally.total // max(len(prepared), 1)
-            say(f"error: interrupted; {done} of {len(submissions)} submissions were judged")
-            return INTERRUPTED
-    return max(status, exit_of(tally.counts))
-
-
-def _prepare(entries: Iterable[Entry], job: Job, *, quiet: bool) -> tuple[list[Prepared], int]:
-    """Return the cases that call something, ready, and the status that bad ones ask for.
-
-    What is left out is said, unless `quiet`: cases without a call, and checks of our own results.
-    """
-    from cnncli.runs.submissions import prepare_case
-
-    prepared: list[Prepared] = []
-    status = PASSED
-    uncalled = []
-    ours: dict[str, list[str]] = {"expect": [], "gradcheck": []}
-    for entry in entries:
-        try:
-            if entry.error is None and "call" not in entry.entries:
-                uncalled.append(entry.name)  # a case of a folder that is not about functions
-                continue
-            case = job.prepared(entry).build()
-            prepared.append(prepare_case(case, job.options))
-            if case.expect:
-                ours["expect"].append(case.name)
-            if case.gradcheck is not None:
-                ours["gradcheck"].append(case.name)
-        except CnncliError as error:
-            if job.refused(entry, error).status == "skipped":
-                continue
-            say(f"error: {error}")
-            status = BAD_INPUT
-    if not quiet:
-        _tell_left_out(uncalled, ours)
-    return prepared, status
-
-
-def _tell_left_out(uncalled: Sequence[str], ours: Mapping[str, Sequence[str]]) -> None:
-    def cases(names: Sequence[str]) -> str:
-        return f"{len(names)} case{'s' if len(names) != 1 else ''}"
-
-    notes = []
-    if uncalled:
-        says, are = ("says", "is") if len(uncalled) == 1 else ("say", "are")
-        notes.append(f"{cases(uncalled)} {says} no call and {are} left out: {names_text(uncalled)}")
-    for key, names in ours.items():
-        if names:
-            notes.append(
-                f"{key} of {cases(names)} judges our own results and is left out, "
-                f"since people's functions are judged here: {names_text(names)}"
-            )
-    for note in notes:
-        say(f"note: {note}")
-
-
-def _judge(
-    submissions: Sequence[Submission],
-    prepared: Sequence[Prepared],
-    options: RunOptions,
-    jobs: int,
-    values: Mapping[str, Any],
-    file: ResultsFile | None,
-) -> Iterator[list[Result]]:
-    """Yield every submission's results in order, those kept from before as they stood."""
-    from cnncli.runs.submissions import grade_all, grading_key
-
-    pairs = [(one, case) for one in submissions for case in prepared]
-    identities = {
-        (f"{case.case.file}::{case.case.name}", one.label): (one, case) for one, case in pairs
-    }
-    kept: Kept = {}
-    if file is not None and values["resume"]:
-        file.keep(
-            (identity, lambda s=one, c=case: grading_key(s, [c], options))  # type: ignore[misc]  # bound here
-            for identity, (one, case) in identities.items()
-        )
-        kept = file.kept
-    missing = [
-        one
-        for one in submissions
-        if not all((f"{c.case.file}::{c.case.name}", one.label) in kept for c in prepared)
-    ]
-    fresh = grade_all(missing, prepared, options, jobs=jobs, shrink=bool(values["shrink"]))
-    for one in submissions if prepared else ():
-        if one in missing:
-            yield next(fresh)
-        else:
-            yield [
-                result
-                for c in prepared
-                for result in kept[f"{c.case.file}::{c.case.name}", one.label]
-            ]

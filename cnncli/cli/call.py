@@ -206,11 +206,12 @@ def _judging(
 def _names_files(entry: Entry) -> bool:
     """Tell whether people's files are among what a case is judged against."""
     from cnncli.cases.against import parse_against
-    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.implementations.table import names_files
 
     if "against" not in entry.entries:
         return False
-    return any(is_submission(asked.text) for asked in parse_against(entry.entries["against"]))
+    named = parse_against(entry.entries["against"])
+    return any(names_files(asked.text, asked.base) for asked in named)
 
 
 def command_line() -> str:

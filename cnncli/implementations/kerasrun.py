@@ -23,6 +23,8 @@ class Keras:
     Keras fixes its backend when it is first imported, and so it is imported here, by choice.
     """
 
+    takes_all = False
+
     def __init__(self, backend: str) -> None:
         try:
             self._backend = importlib.import_module(backend)
@@ -45,6 +47,11 @@ class Keras:
         """The backend's name and version, then Keras's."""
         version = str(self._backend.__version__).partition("+")[0]
         return f"{self._name} {version} (keras {self._keras.__version__})"
+
+    @property
+    def key(self) -> str:
+        """Its version."""
+        return self.label
 
     def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
         """Yield what it makes of each task."""

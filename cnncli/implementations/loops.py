@@ -23,10 +23,17 @@ Grid = dict[Index, float]
 class Loops:
     """Python loops over Python floats (which are float64)."""
 
+    takes_all = False
+
     @property
     def label(self) -> str:
         """Its name; it has no version of its own."""
         return "loops"
+
+    @property
+    def key(self) -> str:
+        """Its version."""
+        return self.label
 
     def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
         """Yield what it makes of each task."""

@@ -16,6 +16,8 @@ SINGLE = "float32"
 class OnnxRuntime:
     """onnxruntime on the processor; convolution and average pooling are float32 there."""
 
+    takes_all = False
+
     def __init__(self) -> None:
         try:
             import onnx
@@ -30,6 +32,11 @@ class OnnxRuntime:
     def label(self) -> str:
         """Its name and version."""
         return f"onnxruntime {self._runtime.__version__}"
+
+    @property
+    def key(self) -> str:
+        """Its version."""
+        return self.label
 
     def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
         """Yield what it makes of each task."""

@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnncli.cases.node import nearest
 from cnncli.errors import CnncliError, MissingExtraError, UsageError
 from cnncli.implementations.base import Implementation
 from cnncli.implementations.kerascalls import write_keras
 from cnncli.implementations.onnxcalls import write_onnx
+from cnncli.implementations.people.source import SUFFIXES
 from cnncli.implementations.torchcalls import write_torch
 from cnncli.layers.base import Plan
+
+if TYPE_CHECKING:
+    from cnncli.implementations.people.isolate import Limits
 
 
 def _torch() -> Implementation:
@@ -61,22 +68,45 @@ CALLS: dict[str, Callable[[Plan], str]] = {
 }
 
 
-def resolve(text: str, where: str | None = None) -> Implementation:
-    """Return the implementation that `text` names.
+def names_files(text: str, base: Path | None = None) -> bool:
+    """Tell whether `text` means people's files; a library's name means the library.
 
-    Raises UsageError for a name that is not known and MissingExtraError for a library that is not
-    installed.
+    A relative path is relative to `base`. Reads nothing but what kind of file is there.
     """
-    judge_name(text, where)
+    if text in IMPLEMENTATIONS:
+        return False
+    path = Path(text) if base is None else base / text
+    return text.endswith(SUFFIXES) or any(c in text for c in "/*?[" + os.sep) or path.is_dir()
+
+
+def resolve(
+    text: str,
+    where: str | None = None,
+    base: Path | None = None,
+    *,
+    limits: Limits | None = None,
+    run_all: bool = False,
+) -> list[Implementation]:
+    """Return the implementations that `text` names: a library, or people's files, one or many.
+
+    `limits` and `run_all` are for people's files. Raises UsageError for a name that is not known or
+    files that are not there, and MissingExtraError for a library that is not installed.
+    """
+    if names_files(text, base):
+        from cnncli.implementations.people.find import find_submissions
+        from cnncli.implementations.people.isolate import Limits
+
+        return [*find_submissions(text, where, base, limits=limits or Limits(), run_all=run_all)]
+    judge_name(text, where, base)
     try:
-        return IMPLEMENTATIONS[text]()
+        return [IMPLEMENTATIONS[text]()]
     except CnncliError as error:
         raise error.at(where) from None
 
 
-def judge_name(text: str, where: str | None = None) -> None:
-    """Raise UsageError where `text` names no implementation; imports no library."""
-    if text not in IMPLEMENTATIONS:
+def judge_name(text: str, where: str | None = None, base: Path | None = None) -> None:
+    """Raise UsageError where `text` names neither a library nor files; imports no library."""
+    if text not in IMPLEMENTATIONS and not names_files(text, base):
         hint = nearest(text, IMPLEMENTATIONS)
         hint += (
             f"; it takes {', '.join(IMPLEMENTATIONS)}, a .py or .ipynb file, or a folder of them"

@@ -13,6 +13,8 @@ from cnncli.implementations.torchcalls import write_torch
 class Torch:
     """torch.nn.functional on the processor, in the precision of the computation."""
 
+    takes_all = False
+
     def __init__(self) -> None:
         try:
             import torch
@@ -24,6 +26,11 @@ class Torch:
     def label(self) -> str:
         """Its name and version."""
         return f"torch {self._torch.__version__.partition('+')[0]}"
+
+    @property
+    def key(self) -> str:
+        """Its version."""
+        return self.label
 
     def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
         """Yield what it makes of each task."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnncli.checks.check import CHANGED, Check
+from cnncli.checks.check import Check
+from cnncli.checks.reasons import CHANGED
 from cnncli.report.numbers import apart_texts, error_text, index_text, value_text
 from cnncli.report.tables import STYLES, identity_text, make_table, make_text
 

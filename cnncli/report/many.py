@@ -10,6 +10,7 @@ from cnncli.layers.base import shape_text
 from cnncli.report.batchprogress import Progress
 from cnncli.report.visible import one_line, say
 from cnncli.report.wording import failure_text
+from cnncli.runs.batch import Sink
 from cnncli.runs.result import STATUSES, WELL, Fault, Result
 
 SHOWN_FAILURES = 10
@@ -167,6 +168,22 @@ class Ending:
                     console.print(make_text(f"    {result.reproduce}"), soft_wrap=True)
             console.print()
         console.print(make_text(summary(tally), "bold red" if tally.unwell else "green"))
+
+
+class Ungraded:
+    """Hands on what is no grade, where grades are shown by themselves."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def take(self, result: Result) -> None:
+        """Hand on a result that is not of people's code."""
+        if result.grade is None:
+            self._sink.take(result)
+
+    def end(self) -> None:
+        """End."""
+        self._sink.end()
 
 
 def case_line(result: Result) -> str:

@@ -6,24 +6,35 @@ against, or one person's file with every case that is for it. Where results go i
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cnncli.cases.calls import functions_of
 from cnncli.cases.case import read_layer
 from cnncli.cases.config import Entry
 from cnncli.cases.flags import expectations_from
 from cnncli.cases.node import Node, from_data
 from cnncli.errors import CnncliError, ConfigError, GeometryError, MemoryBoundError
+from cnncli.implementations.table import names_files
 from cnncli.runs.pool import Loss, Pool
-from cnncli.runs.result import Fault, Result, Status, by_implementation
+from cnncli.runs.result import Fault, Grade, Result, Status, by_implementation
+from cnncli.runs.results import Identity
 
 if TYPE_CHECKING:
     from cnncli.cases.case import Case
+    from cnncli.implementations.base import Implementation
     from cnncli.runs.one import RunOptions
+    from cnncli.runs.submissions import Exercise
+
+MOST_HELD = 256 << 20
+"""Bytes of cases that a process keeps ready for the next person's file."""
 
 
 class Sink(Protocol):
@@ -38,18 +49,18 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """What a process is given at once."""
+    """What a process is given at once: one case, or a person's file with its cases."""
 
     entries: tuple[Entry, ...]
+    submission: Implementation | None = None
 
-    @property
-    def where(self) -> str:
-        """The place of its first case."""
-        return self.entries[0].where
+    def identity(self, entry: Entry) -> Identity:
+        """Return what the results of one of its cases are known by."""
+        return entry.label, None if self.submission is None else self.submission.label
 
 
-Kept = Mapping[tuple[str, str | None], Sequence[Result]]
-"""Results from before, by the label of their case and, of people's code, whose they are."""
+Kept = Mapping[Identity, Sequence[Result]]
+"""Results from before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,30 +78,47 @@ class Job:
     """Who else is to compute every case."""
     save: str | None = None
     values: bool = False
+    shrink: bool = False
+    """Find the smallest case at which each of people's functions is wrong."""
     keyed: bool = False
     """Results carry the key that a resumed run knows them by."""
     flags: str = ""
-    """What the reproduce line repeats of the batch's own flags."""
+    """What the reproduce line repeats of the batch's own flags, `--against` left out."""
+    _exercises: dict[str, Exercise] = field(default_factory=dict, compare=False, repr=False)
+    """Cases that are ready for people's code, by their label: every file is asked the same."""
 
     def __call__(self, unit: Unit) -> list[Result]:
         """Return the results of a unit; whatever goes wrong with a case is one of them."""
+        if unit.submission is not None:
+            return self._judged(unit.entries, unit.submission)
         (entry,) = unit.entries
         return self.written(entry, self.results(entry))
 
-    def written(self, entry: Entry, results: Sequence[Result]) -> list[Result]:
+    def written(
+        self, entry: Entry, results: Sequence[Result], submission: Implementation | None = None
+    ) -> list[Result]:
         """Return results as they are kept, with the key of their case."""
-        key = self.key(entry) if self.keyed else None
+        key = self.key(entry, submission) if self.keyed else None
         return [replace(one, key=key).written(values=self.values) for one in results]
 
     def results(self, entry: Entry) -> list[Result]:
-        """Return what one case gives: `invalid`, or `skipped`, where its input is bad."""
+        """Return what one case gives: `invalid`, or `skipped`, where its input is bad.
+
+        What is for people's code alone gives nothing by itself, where it can be asked.
+        """
         # Only where a case is run: the parent of a pool needs no NumPy.
         from cnncli.runs.files import save_result
         from cnncli.runs.one import run_case
 
         started = time.perf_counter()
         try:
-            result = run_case(self.build(entry), self.options)
+            case = self.build(entry)
+            libraries = tuple(one for one in case.against if not names_files(one.text, one.base))
+            if case.against and not libraries:
+                self.resolve(case)
+                self._exercise(entry, case)
+                return []
+            result = run_case(replace(case, against=libraries), self.options)
             if self.save is not None and result.tensors:
                 save_result(result, Path(self.save) / result.name)
         except CnncliError as error:
@@ -103,6 +131,48 @@ class Job:
             text = f"a fault of cnncli itself: {type(error).__name__}: {error}"
             return [self.lost(entry, "crashed", text, time.perf_counter() - started)]
         return by_implementation(result)
+
+    def _judged(self, entries: Sequence[Entry], submission: Implementation) -> list[Result]:
+        """Return what a person's file gives for every case that can be asked.
+
+        That a case cannot be is told once, by the case's own unit.
+        """
+        from cnncli.runs.submissions import judge_submission
+
+        asked, exercises = [], []
+        for entry in entries:
+            with contextlib.suppress(CnncliError, MemoryError):
+                exercises.append(self._exercise(entry, self.build(entry)))
+                asked.append(entry)
+        found = judge_submission(submission, exercises, self.options, shrink=self.shrink)
+        results: list[Result] = []
+        for entry, result in zip(asked, found, strict=True):
+            # A case that names people's files itself runs as it is.
+            line = self.reproduce(entry, [submission.label] if self.against else None)
+            results += self.written(entry, [replace(result, reproduce=line)], submission)
+        return results
+
+    def _exercise(self, entry: Entry, case: Case) -> Exercise:
+        """Return a case ready for people's code; raise CnncliError where its input is bad."""
+        from cnncli.runs.submissions import prepare_exercise
+
+        if entry.label in self._exercises:
+            return self._exercises[entry.label]
+        if self.against:
+            # People's functions are judged here; what else the case checks is about our own.
+            case = replace(case, expect={}, gradcheck=None)
+        exercise = prepare_exercise(case, self.options)
+        held = sum(one.held_bytes for one in self._exercises.values())
+        if held + exercise.held_bytes <= MOST_HELD:
+            self._exercises[entry.label] = exercise
+        return exercise
+
+    def resolve(self, case: Case) -> list[Implementation]:
+        """Return the files of people's code that a case is judged against; raise CnncliError."""
+        from cnncli.runs.one import resolve_asked
+
+        named = [one for one in case.against if names_files(one.text, one.base)]
+        return [found for one in named for found in resolve_asked(one, self.options)]
 
     def build(self, entry: Entry) -> Case:
         """Return the case of an entry, the batch's own flags on top; raise CnncliError."""
@@ -127,9 +197,16 @@ class Job:
             entry = entry.with_flags({"against": from_data(list(self.against), "--against")})
         return entry
 
-    def key(self, entry: Entry) -> str:
+    @property
+    def is_people_s(self) -> bool:
+        """Whether the batch was asked to judge people's code, and nothing else."""
+        return bool(self.against) and all(map(names_files, self.against))
+
+    def key(self, entry: Entry, submission: Implementation | None = None) -> str:
         """Return what a resumed run knows a case by, as this batch runs it; see Entry.key."""
-        asked = {"max_memory": self.options.max_memory, "values": self.values}
+        asked: dict[str, object] = {"max_memory": self.options.max_memory, "values": self.values}
+        if submission is not None:
+            asked["code"] = submission.key
         try:
             return self.prepared(entry).key(**asked)
         except CnncliError as error:
@@ -151,13 +228,31 @@ class Job:
             return []
         return not_handed_in(case, str(Path(self.expect) / entry.name))
 
-    def reproduce(self, entry: Entry) -> str:
-        """Return the command that runs this case alone as the batch runs it."""
-        line = entry.reproduce
-        return f"{line} {self.flags}" if line and self.flags else line
+    def reproduce(self, entry: Entry, against: Sequence[str] | None = None) -> str:
+        """Return the command that runs this case alone as the batch runs it.
 
-    def lost(self, entry: Entry, status: Status, message: str, seconds: float) -> Result:
+        It is judged `against` what the batch says, unless that is given.
+        """
+        if not entry.reproduce:
+            return ""
+        names = self.against if against is None else against
+        words = [word for name in names for word in ("--against", name)]
+        return " ".join(filter(None, [entry.reproduce, self.flags, shlex.join(words)]))
+
+    def lost(
+        self,
+        entry: Entry,
+        status: Status,
+        message: str,
+        seconds: float,
+        submission: Implementation | None = None,
+    ) -> Result:
         """Return the result of a case that gave none: its worker died, or took too long."""
+        grade = None
+        if submission is not None:
+            with contextlib.suppress(CnncliError):
+                case = self.build(entry)
+                grade = Grade(function=functions_of(case.call), points=case.points)
         return Result(
             name=entry.name,
             file=entry.file,
@@ -165,7 +260,11 @@ class Job:
             status=status,
             error=Fault(message=message, where=entry.where),
             seconds=seconds,
-            reproduce=self.reproduce(entry),
+            reproduce=self.reproduce(
+                entry, [submission.label] if submission and self.against else None
+            ),
+            implementation=None if submission is None else submission.label,
+            grade=grade,
         )
 
     def refused(self, entry: Entry, error: CnncliError) -> Result:
@@ -200,6 +299,57 @@ class Job:
         return False
 
 
+class Units:
+    """What a batch runs: every case by itself, then people's files with the cases for them.
+
+    Made anew at each iteration, so that a sweep of thousands is never held at once. Where the batch
+    is about people's code alone, cases that do not say how it is called are left out.
+    """
+
+    def __init__(self, job: Job, entries: Iterable[Entry]) -> None:
+        """Find people's files; `entries` can be iterated again and again."""
+        self._job, self._entries = job, entries
+        self.submissions = self._submissions()
+        self.left_out: list[Entry] = []
+        if job.is_people_s:
+            self.left_out = [entry for entry in entries if not _is_called(entry)]
+
+    def __iter__(self) -> Iterator[Unit]:
+        for entry in self._entries:
+            if not self._job.is_people_s or _is_called(entry):
+                yield Unit(entries=(entry,))
+        yield from self.submissions
+
+    def wanted(self) -> Iterator[tuple[Entry, Unit]]:
+        """Yield every case with the unit that it gives a result in."""
+        for unit in self.submissions if self._job.is_people_s else self:
+            for entry in unit.entries:
+                yield entry, unit
+
+    def _submissions(self) -> list[Unit]:
+        """Return the units of people's code: by file, in the order in which cases name them.
+
+        A case whose input is bad is in none; its own unit tells why.
+        """
+        job = self._job
+        is_set = bool(job.against) or any(key == "against" for key, _ in job.settings)
+        found: dict[str, tuple[Implementation, list[Entry]]] = {}
+        for entry in self._entries:
+            if (is_set or "against" in entry.entries) and "call" in entry.entries:
+                with contextlib.suppress(CnncliError):
+                    for one in job.resolve(job.prepared(entry).build()):
+                        place = os.path.realpath(one.label)  # a file named in two ways is one
+                        known = found.setdefault(place, (one, []))[1]
+                        if entry not in known[-1:]:
+                            known.append(entry)
+        return [Unit(entries=tuple(some), submission=one) for one, some in found.values()]
+
+
+def _is_called(entry: Entry) -> bool:
+    """Tell whether a case says how people's functions are called, or is an error of its own."""
+    return entry.error is not None or "call" in entry.entries
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Losing:
     """Answers for a unit whose process gave nothing."""
@@ -209,7 +359,8 @@ class _Losing:
     def __call__(self, unit: Unit, status: Loss, reason: str, seconds: float) -> list[Result]:
         found: list[Result] = []
         for entry in unit.entries:
-            found += self.job.written(entry, [self.job.lost(entry, status, reason, seconds)])
+            lost = self.job.lost(entry, status, reason, seconds, unit.submission)
+            found += self.job.written(entry, [lost], unit.submission)
         return found
 
 
@@ -228,25 +379,27 @@ class Batch:
 
         With `fail_fast` none comes after the first unit that is not well.
         """
-        order: deque[Sequence[Result] | None] = deque()
+        order: deque[tuple[Unit, bool]] = deque()
 
         def to_run() -> Iterator[Unit]:
             for unit in units:
-                before = kept.get((unit.entries[0].label, None))
-                order.append(before)
-                if before is None:
-                    yield unit
+                left = tuple(one for one in unit.entries if unit.identity(one) not in kept)
+                order.append((unit, bool(left)))
+                if left:
+                    yield replace(unit, entries=left)
+
+        def before(unit: Unit) -> list[Result]:
+            return [one for entry in unit.entries for one in kept.get(unit.identity(entry), ())]
 
         with self._engine() as engine:
-            for results in engine.run(to_run()):
-                while (before := order.popleft()) is not None:
-                    yield list(before)
-                yield results
-                if self.fail_fast and not all(result.is_well for result in results):
+            for fresh in engine.run(to_run()):
+                while not (head := order.popleft())[1]:
+                    yield before(head[0])
+                yield _in_order(head[0], [*before(head[0]), *fresh])
+                if self.fail_fast and not all(result.is_well for result in fresh):
                     return
-            for before in order:
-                if before is not None:
-                    yield list(before)
+            for unit, _ in order:
+                yield before(unit)
 
     @property
     def is_simple(self) -> bool:
@@ -262,6 +415,7 @@ class Batch:
                 lost=_Losing(job=self.job),
                 jobs=self.jobs,
                 timeout=self.timeout,
+                has_own_limit=_has_own_limit,
                 max_memory=self.job.options.max_memory,
                 address=self.scheduler,
             )
@@ -270,8 +424,20 @@ class Batch:
             lost=_Losing(job=self.job),
             jobs=self.jobs,
             timeout=self.timeout,
+            has_own_limit=_has_own_limit,
             max_memory=self.job.options.max_memory,
         )
+
+
+def _has_own_limit(unit: Unit) -> bool:
+    """Tell whether each case of a unit has its own time, as where people's code is called."""
+    return unit.submission is not None
+
+
+def _in_order(unit: Unit, results: Sequence[Result]) -> list[Result]:
+    """Return results in the order of their cases."""
+    places = {entry.label: place for place, entry in enumerate(unit.entries)}
+    return sorted(results, key=lambda result: places[result.label])
 
 
 def hand_out(

@@ -56,7 +56,11 @@ class Cluster(Pool[Task, Answer]):
         from distributed import KilledWorker
 
         remote: _Remote[Task, Answer] = _Remote(
-            work=self.work, lost=self.lost, timeout=self.timeout, max_memory=self.max_memory
+            work=self.work,
+            lost=self.lost,
+            timeout=self.timeout,
+            has_own_limit=self.has_own_limit,
+            max_memory=self.max_memory,
         )
         waiting = iter(tasks)
         pending: deque[tuple[Task, Any]] = deque()
@@ -85,6 +89,7 @@ class _Remote(Generic[Task, Answer]):
     work: Callable[[Task], Answer]
     lost: Callable[[Task, Loss, str, float], Answer]
     timeout: float | None
+    has_own_limit: Callable[[Task], bool] | None
     max_memory: int | None
 
     def __call__(self, task: Task) -> Answer:
@@ -101,6 +106,7 @@ class _Kept(Generic[Task, Answer]):
             lost=remote.lost,
             jobs=1,
             timeout=remote.timeout,
+            has_own_limit=remote.has_own_limit,
             max_memory=remote.max_memory,
         )
         self.pool.__enter__()

@@ -10,17 +10,15 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnncli.cases.calls import Call
-from cnncli.checks.check import CHANGED, SHAPE, VALUES, Check
+from cnncli.checks.against import Judged, judge
+from cnncli.checks.check import Check
 from cnncli.checks.diagnosis import UNKNOWN
-from cnncli.checks.usercode import judge_outcome
-from cnncli.implementations.usercode.isolate import Limits, Outcome, Work, run_submission
-
-if TYPE_CHECKING:
-    from cnncli.implementations.usercode.find import Submission
-    from cnncli.runs.submissions import Prepared
+from cnncli.checks.reasons import CHANGED, EXCEPTION, SHAPE, VALUES
+from cnncli.implementations.base import Implementation, Task
+from cnncli.implementations.people.submission import used_tensors
 
 FAULT = "arguments exchanged"
 MOST = 12
@@ -39,53 +37,39 @@ class _Trial:
     case: int
     call: Call
     names: tuple[str, str]
-    work: Work
+    task: Task
 
 
-def name_exchanged(
-    submission: Submission,
-    prepared: Sequence[Prepared],
-    checks: Sequence[list[Check]],
-    outcomes: Sequence[Outcome],
-    limits: Limits,
-    *,
-    run_all: bool,
-) -> list[list[Check]]:
-    """Return the checks, with the cause of those that two exchanged arguments make right."""
-    doubtful = [number for number, found in enumerate(checks) if any(map(_unexplained, found))]
-    trials = _affordable(
-        trial for number in doubtful for trial in _trials(number, prepared[number])
-    )
+def name_exchanged(implementation: Implementation, judged: Sequence[Judged]) -> list[Judged]:
+    """Return the verdicts, with the cause of those that two exchanged arguments make right.
+
+    Nothing is tried where no call asks for anything, as of a library.
+    """
+    doubtful = [n for n, one in enumerate(judged) if any(map(_unexplained, one.checks))]
+    trials = _affordable(trial for n in doubtful for trial in _trials(n, judged[n].task))
     if not trials:
-        return list(checks)
-    slowest = max(outcomes[number].seconds for number in doubtful)
-    seconds = min(limits.seconds, max(SECONDS, SLOWER * slowest))
-    ran = run_submission(
-        submission.path,
-        [trial.work for trial in trials],
-        replace(limits, seconds=seconds),
-        run_all=run_all,
-        siblings=submission.siblings,
-        again=False,
-    )
-    named = [list(found) for found in checks]
-    for trial, outcome in zip(trials, ran.outcomes, strict=True):
-        one = prepared[trial.case]
-        tried = judge_outcome(
-            submission.label, one.case.layer, one.case.call, outcome, one.right, one.case.tolerance
-        )
+        return list(judged)
+    seconds = max(SECONDS, SLOWER * max(judged[n].computed.seconds for n in doubtful))
+    tasks = [
+        replace(trial.task, seconds=min(seconds, trial.task.seconds or seconds), again=False)
+        for trial in trials
+    ]
+    named = [list(one.checks) for one in judged]
+    for trial, task, computed in zip(trials, tasks, implementation.compute(tasks), strict=True):
+        one = judged[trial.case]
+        tried = judge(implementation.label, task, computed, one.ours, one.tolerance).checks
         right = {c.tensor for c in tried if c.verdict == "pass" or c.reason == CHANGED}
         for at, check in enumerate(named[trial.case]):
             if check.tensor in right and _unexplained(check):
                 named[trial.case][at] = replace(check, diagnosis=[_cause(trial)], runner_up=None)
-    return named
+    return [replace(one, checks=checks) for one, checks in zip(judged, named, strict=True)]
 
 
 def _affordable(trials: Iterable[_Trial]) -> list[_Trial]:
     """Return the trials, as far as their tensors fit into what trials may take."""
     kept, held = [], 0
     for trial in trials:
-        held += sum(array.nbytes for array in trial.work.tensors.values())
+        held += sum(array.nbytes for array in used_tensors(trial.task).values())
         if held > MOST_BYTES:
             break
         kept.append(trial)
@@ -94,7 +78,7 @@ def _affordable(trials: Iterable[_Trial]) -> list[_Trial]:
 
 def _unexplained(check: Check) -> bool:
     known = [row for row in check.diagnosis or () if row["cause"] != UNKNOWN]
-    return check.reason in (SHAPE, VALUES, "exception") and not known
+    return check.reason in (SHAPE, VALUES, EXCEPTION) and not known
 
 
 def _cause(trial: _Trial) -> dict[str, Any]:
@@ -109,24 +93,24 @@ def _cause(trial: _Trial) -> dict[str, Any]:
     }
 
 
-def _trials(number: int, prepared: Prepared) -> Iterator[_Trial]:
+def _trials(number: int, task: Task) -> Iterator[_Trial]:
     """Yield a case with each two alike arguments of a call exchanged, up to MOST."""
     found = 0
-    for at, call in enumerate(prepared.case.call):
-        forms = prepared.work.calls[at]["arguments"]
+    for at, call in enumerate(task.calls):
+        forms = call.arguments
         for i, j in combinations(range(len(forms)), 2):
             if _kind(forms[i]) != _kind(forms[j]) or forms[i] == forms[j] or found == MOST:
                 continue
             found += 1
             turned = list(forms)
             turned[i], turned[j] = forms[j], forms[i]
-            calls = list(prepared.work.calls)
-            calls[at] = {**calls[at], "arguments": turned}
+            calls = list(task.calls)
+            calls[at] = replace(call, arguments=tuple(turned))
             yield _Trial(
                 case=number,
                 call=call,
                 names=(_name(call, i), _name(call, j)),
-                work=replace(prepared.work, calls=calls),
+                task=replace(task, calls=tuple(calls)),
             )
 
 

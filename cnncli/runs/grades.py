@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from cnncli.checks.check import CHANGED
+from cnncli.checks.reasons import CHANGED
 from cnncli.runs.result import Grade, Result
 
 PASSED = "right"

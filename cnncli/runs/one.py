@@ -28,8 +28,11 @@ from cnncli.runs.result import References, Result, Role, TensorResult, skip_reas
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cnncli.cases.against import Against
     from cnncli.cases.sourcetypes import Source
+    from cnncli.implementations.base import Implementation
     from cnncli.layers.explain.parts import Explanation
+    from cnncli.runs.against import Prepared
     from cnncli.runs.explaining import Target
 
 
@@ -108,12 +111,10 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     _judge_expected_names(case, plan)
     if case.against:
         from cnncli.implementations.table import judge_installed, judge_name
-        from cnncli.implementations.usercode.find import is_submission
 
         for asked in case.against:
-            if not is_submission(asked.text):
-                judge_name(asked.text, asked.where)
-                judge_installed(asked.text, asked.where)
+            judge_name(asked.text, asked.where, asked.base)
+            judge_installed(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
     judge_memory(needed, options.max_memory)
     return plan, needed
@@ -274,7 +275,7 @@ def _check(
             if assertion.source is not None:
                 shape = tensor.array.shape
                 reference, stored = load_reference(ingredients, assertion.source, name, shape)
-                if assertion.kind == "npy" and _is_gradchecked(case, name):
+                if assertion.kind == "npy" and is_gradchecked(case, name):
                     given_gradient = (to_inside(layout, name, reference), stored)
                     judged.setdefault(name, []).append(given_gradient)
                     given.setdefault(name, []).append((assertion.source, reference.shape))
@@ -340,51 +341,75 @@ def _check_against(
     """Return the verdicts of every implementation that the case names, and what each computed."""
     if not case.against:
         return [], {}
-    from cnncli.checks.against import check_against
-    from cnncli.implementations.base import Task
-    from cnncli.implementations.table import resolve
-    from cnncli.implementations.usercode.find import is_submission
+    from cnncli.runs.against import judge_all, prepare
 
     layout = case.settings.layout
     arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
-    given = {name: array for name, array in arrays.items() if name in plan.inputs or name == "dy"}
+    problem = Problem(layer=case.layer, plan=plan, tensors=arrays)
     checks: list[Check] = []
     theirs: dict[str, dict[str, TensorResult]] = {}
-
     for asked in case.against:
-        if is_submission(asked.text):
-            from cnncli.runs.alone import judge_files
-
-            for alone in judge_files(case, plan, arrays, asked, options):
-                _keep(keep, alone.label, alone.arrays, tensors, layout)
-                found = _forgiven(case, plan, arrays, alone.checks, alone.arrays)
-                checks += [_placed_outside(check, layout) for check in found]
-            continue
-        task = Task(
-            problem=Problem(
-                layer=case.layer,
-                plan=plan,
-                # Copies, since whatever computes may write into what it is given.
-                tensors={name: array.copy() for name, array in given.items()},
-            ),
-            backward=case.wants_backward,
-            convention=case.settings.convention,
-        )
-        judged = check_against(resolve(asked.text, asked.where), task, arrays, case.tolerance)
-        _keep(keep, judged.label, judged.tensors, tensors, layout)
-        found = _forgiven(case, plan, arrays, judged.checks, judged.tensors)
-        checks += [_placed_outside(check, layout) for check in found]
-        theirs[judged.label] = {
-            name: describe(
-                name,
-                tensors[name].role,
-                to_outside(layout, name, array),
-                judged.label,
-                str(array.dtype),
-            )
-            for name, array in judged.tensors.items()
-        }
+        implementations = resolve_asked(asked, options)
+        by_call = any(one.takes_all for one in implementations)
+        prepared = prepare(case, problem, by_call=by_call)
+        for implementation in implementations:
+            label = implementation.label
+            (judged,) = judge_all(implementation, [prepared])
+            _keep(keep, label, judged.tensors, tensors, layout)
+            told = [_with_notes(check, judged.computed.notes) for check in judged.checks]
+            found = _forgiven(case, plan, arrays, told, judged.tensors)
+            checks += [_placed_outside(check, layout) for check in found]
+            if by_call:
+                continue  # what a function gave may be of any type, and is no result of the case
+            theirs[label] = {
+                name: describe(
+                    name,
+                    tensors[name].role,
+                    to_outside(layout, name, array),
+                    label,
+                    str(array.dtype),
+                )
+                for name, array in judged.tensors.items()
+            }
     return checks, theirs
+
+
+def resolve_asked(asked: Against, options: RunOptions) -> list[Implementation]:
+    """Return the implementations that a case's or a batch's `against` names, within its limits.
+
+    Raises UsageError or MissingExtraError where there is none, or where it cannot start.
+    """
+    from cnncli.implementations.table import resolve
+    from cnncli.runs.against import judge_limits, limits_of
+
+    limits = limits_of(options.max_memory, options.user_seconds)
+    found = resolve(asked.text, asked.where, asked.base, limits=limits, run_all=options.run_all)
+    if any(one.takes_all for one in found):
+        judge_limits(options.max_memory)
+    return found
+
+
+def prepare_case(case: Case, options: RunOptions) -> Prepared:
+    """Compute a case and return it ready for people's functions; raise CnncliError at its place."""
+    import numpy as np
+
+    from cnncli.runs.against import prepare
+
+    try:
+        with np.errstate(all="ignore"):
+            made = compute(replace(case, against=(), gradcheck=None), options)
+        layout = case.settings.layout
+        arrays = {name: to_inside(layout, name, one.array) for name, one in made.tensors.items()}
+        problem = Problem(layer=case.layer, plan=made.plan, tensors=arrays)
+        return prepare(case, problem, by_call=True)
+    except CnncliError as error:
+        raise error.at(case.where) from None
+
+
+def _with_notes(check: Check, notes: Sequence[str]) -> Check:
+    """Return a check with what loading an implementation's file showed."""
+    joined = "; ".join(text for text in (check.note, *notes) if text)
+    return replace(check, note=joined or None)
 
 
 def _keep(
@@ -408,7 +433,7 @@ def _forgiven(
 
     return [
         forgive_ties(check, case.layer, plan, ours, theirs.get(check.tensor))
-        if _is_gradchecked(case, check.tensor)
+        if is_gradchecked(case, check.tensor)
         else check
         for check in checks
     ]
@@ -423,7 +448,8 @@ def _placed_outside(check: Check, layout: str) -> Check:
     return replace(check, worst=replace(check.worst, index=index))
 
 
-def _is_gradchecked(case: Case, name: str) -> bool:
+def is_gradchecked(case: Case, name: str) -> bool:
+    """Tell whether the case checks gradient `name` by a numeric one."""
     if case.gradcheck is None or name not in case.layer.gradient_names:
         return False
     return case.gradcheck.wrt is None or name[1:] in case.gradcheck.wrt

@@ -38,6 +38,8 @@ MOST_WAITING = 512
 """Answers that may wait for an earlier task to end; beyond it no new task is begun."""
 MOST_WAITING_BYTES = 64 << 20
 _STARTS = 3
+GRACE = 2.0
+"""Seconds in which a process that is ended may end what it started."""
 SLACK = 256 << 20
 """Address space beyond the bound on a case: what NumPy and its BLAS reserve as they work."""
 
@@ -87,12 +89,20 @@ class _Worker(Generic[Task]):
             self.held[0].started = time.monotonic()
         return done
 
+    def ask_to_end(self) -> None:
+        """Let the process end what it started itself, such as people's code."""
+        with contextlib.suppress(OSError):
+            self.process.terminate()
+
     def end(self) -> int:
         """End the process, whatever it does; return its exit status."""
-        with contextlib.suppress(OSError):
-            self.process.kill()
+        self.ask_to_end()
         self.connection.close()
-        return self.process.wait()
+        try:
+            return self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
 
 
 @dataclass(kw_only=True)
@@ -104,6 +114,8 @@ class Pool(Generic[Task, Answer]):
     """What to answer for a task that gave nothing: the task, why, the reason, seconds."""
     jobs: int
     timeout: float | None = None
+    has_own_limit: Callable[[Task], bool] | None = None
+    """Which tasks end in time by themselves; the others are ended."""
     max_memory: int | None = None
     _workers: list[_Worker[Task]] = field(default_factory=list)
     _failed_starts: int = 0
@@ -115,6 +127,8 @@ class Pool(Generic[Task, Answer]):
 
     def __exit__(self, *_: object) -> None:
         """End every process."""
+        for worker in self._workers:
+            worker.ask_to_end()
         for worker in self._workers:
             worker.end()
         self._workers = []
@@ -189,16 +203,22 @@ class Pool(Generic[Task, Answer]):
         """Return the seconds until the next task runs out of time."""
         if self.timeout is None:
             return None
-        begun = [w.held[0].started for w in self._workers if w.ready and w.held]
+        begun = [w.held[0].started for w in self._workers if self._is_timed(w)]
         if not begun:
             return None
         return max(0.0, min(begun) + self.timeout - time.monotonic())
+
+    def _is_timed(self, worker: _Worker[Task]) -> bool:
+        """Tell whether a process runs a task that is ended where it takes too long."""
+        if not (worker.ready and worker.held):
+            return False
+        return self.has_own_limit is None or not self.has_own_limit(worker.held[0].task)
 
     def _end_late(
         self, worker: _Worker[Task], again: deque[tuple[int, Task]]
     ) -> Iterator[tuple[int, Answer, int]]:
         assert self.timeout is not None
-        if not (worker.ready and worker.held) or worker.connection.poll():
+        if not self._is_timed(worker) or worker.connection.poll():
             return
         late = time.monotonic() - worker.held[0].started
         if late >= self.timeout:
@@ -257,6 +277,7 @@ def serve(handle: int) -> None:
     """Serve the pool at the other end of socket `handle` until it closes."""
     # Ctrl-C is for the pool to handle: it ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     connection: Connection[Any, Any] = Connection(handle)
     work, max_memory = loads(connection.recv_bytes())
     import numpy as np
@@ -267,8 +288,11 @@ def serve(handle: int) -> None:
     reader = threading.Thread(target=_read, args=(connection, tasks), daemon=True)
     reader.start()
     connection.send_bytes(b"ready")
-    while True:
-        connection.send_bytes(_answer(work, tasks.get()))
+    try:
+        while True:
+            connection.send_bytes(_answer(work, tasks.get()))
+    except SystemExit:
+        os._exit(0)  # what libraries do as Python ends is not waited for
 
 
 def _read(connection: Connection[Any, Any], tasks: queue.SimpleQueue[Any]) -> None:
@@ -276,7 +300,16 @@ def _read(connection: Connection[Any, Any], tasks: queue.SimpleQueue[Any]) -> No
         while True:
             tasks.put(connection.recv_bytes())
     except (EOFError, OSError):
+        # The pool has gone. The main thread ends what it started, and the process with it.
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
         os._exit(0)
+
+
+def _leave(*_: object) -> None:
+    """End the process from within whatever it does, so that what it started is ended too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(0)
 
 
 def _answer(work: Callable[[Any], Any], task: bytes) -> bytes:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from cnncli.checks.check import CHANGED, Check, wrote_into
+from cnncli.checks.check import Check, wrote_into
+from cnncli.checks.reasons import CHANGED
 from cnncli.runs.explaining import explanation_record
 
 if TYPE_CHECKING:

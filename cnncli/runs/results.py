@@ -150,9 +150,9 @@ class ResultsFile:
             if found is None:
                 # The beginning of one of our lines is what a killed run left; the rest of another
                 # line may follow it where files were joined.
-                begins = raw.startswith(_PREFIX) or _PREFIX.startswith(raw.rstrip(b"\n"))
                 again = raw.rfind(_PREFIX)
-                if not begins:
+                head = raw[:again] if again > 0 else raw.rstrip(b"\n")
+                if not head.startswith(_PREFIX) and not _PREFIX.startswith(head):
                     raise UsageError("this is not a line of results", f"{self.path}:{number}")
                 found = _parse(raw[again:], start + again) if again > 0 else None
                 self.notes.append(f"dropped line {number}, which was torn")

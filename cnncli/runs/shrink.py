@@ -10,37 +10,38 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cnncli.cases.case import Case
 from cnncli.cases.sources import Random, Source
+from cnncli.checks.against import rights_of
 from cnncli.checks.check import Check
-from cnncli.checks.usercode import Right
+from cnncli.checks.reasons import EXCEPTION, SHAPE, TIES, VALUES
 from cnncli.errors import CnncliError
-from cnncli.implementations.usercode.find import Submission
-from cnncli.layers.base import shape_text
-from cnncli.runs.one import RunOptions
+from cnncli.implementations.base import Implementation
+from cnncli.layers.base import Problem, shape_text
+from cnncli.runs.against import Prepared, judge_all
+from cnncli.runs.one import RunOptions, prepare_case
 from cnncli.runs.result import Result
-from cnncli.runs.submissions import Prepared, prepare_case, run_prepared
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 ROUNDS = 25
 MOST_TERMS = 12
-REASONS = ("wrong values", "wrong shape", "wrong at ties only", "exception")
+REASONS = (VALUES, SHAPE, TIES, EXCEPTION)
 SECONDS = 2.0
 
 
 def shrink_all(
-    submission: Submission,
+    submission: Implementation,
     prepared: Sequence[Prepared],
     results: Sequence[Result],
     options: RunOptions,
 ) -> dict[str, str]:
     """Return, of every function that is wrong, its smallest wrong case in words."""
     texts: dict[str, str] = {}
-    options = replace(options, user_seconds=min(SECONDS, options.user_seconds), progress=None)
+    options = replace(options, progress=None)
     for one, result in zip(prepared, results, strict=True):
         first = next((check for check in result.checks if check.fails_case), None)
         if first is None or first.reason not in REASONS or one.function in texts:
@@ -54,7 +55,7 @@ def shrink_all(
 
 
 def _shrink(
-    submission: Submission, prepared: Prepared, check: Check, options: RunOptions
+    submission: Implementation, prepared: Prepared, check: Check, options: RunOptions
 ) -> tuple[Prepared, Check]:
     best, found = prepared, check
     for _ in range(ROUNDS):
@@ -65,15 +66,15 @@ def _shrink(
             except CnncliError:
                 continue  # no such geometry
             if _size(one) < _size(best):
-                smaller.append(one)
+                smaller.append(replace(one, task=replace(one.task, seconds=SECONDS)))
         smaller.sort(key=_size)
         if not smaller:
             break
-        verdicts, _ = run_prepared(submission, smaller, options)
+        judged = judge_all(submission, smaller)
         wrong = (
             (one, same)
-            for one, checks in zip(smaller, verdicts, strict=True)
-            if (same := _same(check, checks)) is not None
+            for one, found_there in zip(smaller, judged, strict=True)
+            if (same := _same(check, found_there.checks)) is not None
         )
         first = next(wrong, None)
         if first is None:
@@ -95,7 +96,7 @@ def _same(check: Check, others: Sequence[Check]) -> Check | None:
 
 def _size(prepared: Prepared) -> tuple[int, int]:
     """Return how large a case is: elements, then how far its parameters are from plain."""
-    plan = prepared.plan
+    plan = prepared.problem.plan
     elements = sum(math.prod(shape) for shape in (*plan.inputs.values(), plan.upstream))
     numbers = [plan.params.get(name, ()) for name in ("stride", "dilation", "padding")]
     flat = [n for value in numbers for n in value]
@@ -104,7 +105,7 @@ def _size(prepared: Prepared) -> tuple[int, int]:
 
 def _candidates(prepared: Prepared) -> Iterator[Case]:
     """Yield every case with one thing smaller."""
-    case, plan = prepared.case, prepared.plan
+    case, plan = prepared.case, prepared.problem.plan
     sources: dict[str, Source] = {
         name: replace(source, shape=plan.inputs[name])
         for name, source in case.sources.items()
@@ -159,9 +160,9 @@ def _resized(case: Case, changed: dict[str, tuple[int, int]]) -> Case:
     return replace(case, sources=sources)
 
 
-def _told(submission: Submission, small: Prepared, check: Check) -> str:
+def _told(submission: Implementation, small: Prepared, check: Check) -> str:
     """Say a small case whole: shapes, parameters, the command, and its first wrong element."""
-    plan = small.plan
+    plan = small.problem.plan
     shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
     numbers = {n: v for n, v in plan.params.items() if n in ("kernel", "stride", "padding")}
     shown = ", ".join(f"{name} {_plain(value)}" for name, value in numbers.items())
@@ -176,7 +177,9 @@ def _told(submission: Submission, small: Prepared, check: Check) -> str:
             f"  {check.tensor}[{place}] is {check.worst.got:.6g}, "
             f"should be {check.worst.expected:.6g}"
         )
-        terms = _terms(small, check, small.right[check.tensor])
+        rights = rights_of(small.task, small.problem)
+        (right,) = (one.problem for one in rights if one.name == check.tensor)
+        terms = _terms(check, right)
         if terms:
             lines.append(f"  {check.tensor}[{place}] = {terms}")
     return "\n".join(lines)
@@ -187,9 +190,9 @@ def _plain(value: Any) -> str:
     return ",".join(pairs)
 
 
-def _command(small: Prepared, submission: Submission) -> str:
+def _command(small: Prepared, submission: Implementation) -> str:
     """Return the command that runs the small case."""
-    case, plan = small.case, small.plan
+    case, plan = small.case, small.problem.plan
     words = ["cnncli", case.layer.name]
     for name, source in case.sources.items():
         words += [f"--{name.replace('_', '-')}", source.text]
@@ -208,16 +211,14 @@ def _command(small: Prepared, submission: Submission) -> str:
     return shlex.join([*words, "--against", submission.label])
 
 
-def _terms(small: Prepared, check: Check, right: Right) -> str:
+def _terms(check: Check, right: Problem) -> str:
     """Write the right element as the sum that it is: of x for y, of dy for a gradient.
 
     The factor of each is the derivative, taken by our backward one dy at a time; y of batch norm is
     no sum of x.
     """
-    import numpy as np
-
     assert check.worst is not None
-    layer, plan, index = small.case.layer, right.plan, check.worst.index
+    layer, plan, index = right.layer, right.plan, check.worst.index
     name, tensors = check.tensor, right.tensors
     if layer.name == "bn" and name == "y":
         return ""
@@ -225,7 +226,7 @@ def _terms(small: Prepared, check: Check, right: Right) -> str:
     if name == "y":
         one[index] = 1
         factors, source = layer.backward(plan, {**tensors, "dy": one})["dx"], "x"
-        rest = float(right.array[index] - np.vdot(factors, tensors["x"]))
+        rest = float(tensors[name][index] - np.vdot(factors, tensors["x"]))
     elif name in plan.gradients:
         factors, source, rest = np.zeros(plan.upstream), "dy", 0.0
         for place in np.ndindex(plan.upstream):
@@ -238,8 +239,6 @@ def _terms(small: Prepared, check: Check, right: Right) -> str:
 
 
 def _sum_text(factors: NDArray[Any], values: NDArray[Any], source: str, rest: float) -> str:
-    import numpy as np
-
     places = [tuple(int(i) for i in place) for place in np.argwhere(factors)]
     shown = [
         f"{factors[p]:.6g}*{source}[{','.join(map(str, p))}] ({values[p]:.6g})"

@@ -269,3 +269,17 @@ def test_probes_whose_axes_differ_are_skipped_where_a_call_wants_one_number() ->
     assert "conv-strided is skipped: built-in probe conv-strided: call wants stride" in some.err
     assert some.status == 1  # of the probes that it can be called on
     assert call(*args, "--kernel", "2", "--stride", "2", "--padding", "0").status == 1
+
+
+def test_a_folder_that_a_config_names_stands_beside_the_config() -> None:
+    """And not in the working folder, from where it is run."""
+    Path("course/subs").mkdir(parents=True)
+    Path("a.py").rename("course/subs/a.py")
+    Path("course/c.yaml").write_text(
+        "{layer: conv, tensors: {x: 'normal:2x3x7x6', w: 'normal:4x3x3x2'}, "
+        f"call: {{y: '{FORWARD[2:]}'}}, against: [subs, loops]}}"
+    )
+    ended = call("run", "course/c.yaml", "--json")
+    assert ended.status == 0
+    by = {check["implementation"] for one in ended.results for check in one["checks"]}
+    assert by == {"course/subs/a.py", "loops"}

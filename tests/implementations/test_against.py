@@ -12,13 +12,12 @@ import pytest
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.probes import PROBES, Probe
 from cnncli.cases.tensors import plan_for
-from cnncli.checks.against import check_against
 from cnncli.errors import MissingExtraError, UsageError
 from cnncli.implementations import table
 from cnncli.implementations.base import CannotExpressError, Computed, Task, one_by_one
 from cnncli.layers.base import Problem
 from cnncli.runs.result import by_implementation
-from tests.building import case_of, result_of
+from tests.building import case_of, check_against, result_of
 from tests.extras import optional
 
 ALL = [(layer, probe) for layer, probes in PROBES.items() for probe in probes]
@@ -72,7 +71,8 @@ def test_running_statistics_of_every_convention(
 class Fake:
     """An implementation that does what a test says."""
 
-    label = "fake 1"
+    label = key = "fake 1"
+    takes_all = False
 
     def __init__(self, act: Callable[[Task], Computed]) -> None:
         self._act = act

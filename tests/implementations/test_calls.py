@@ -11,7 +11,7 @@ import pytest
 from cnncli.cases.layout import to_inside, to_outside
 from cnncli.cases.probes import PROBES, Probe
 from cnncli.cli.app import main
-from tests.building import result_of
+from tests.building import check_against, result_of
 from tests.extras import optional
 
 ALL = [(layer, probe) for layer, probes in PROBES.items() for probe in probes]
@@ -143,7 +143,6 @@ def test_keras_on_another_backend_computes_gradients() -> None:
     os.environ["KERAS_BACKEND"] = "torch"
     optional("keras")
     from cnncli.cases.tensors import plan_for
-    from cnncli.checks.against import check_against
     from cnncli.implementations.base import Task
     from cnncli.implementations.kerasrun import Keras
     from cnncli.layers.base import Problem

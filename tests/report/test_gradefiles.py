@@ -137,7 +137,6 @@ def test_flags_that_do_not_fit_are_refused(
     folder = str(ROOT / "samples/submissions")
     assert main(["run", HOMEWORK, "--shrink"]) == 2
     assert main(["run", HOMEWORK, "--csv", str(tmp_path / "c")]) == 2
-    assert main(["run", HOMEWORK, "--against", folder, "--against", "torch"]) == 2
     assert main(["run", HOMEWORK, "--against", folder, "--gradescope", "g"]) == 2
     assert main(["run", HOMEWORK, "--against", folder, "--resume"]) == 2
     assert main(["run", HOMEWORK, "--against", str(tmp_path)]) == 2

@@ -16,10 +16,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cnncli.cases.assertions import Tolerance
-from cnncli.checks.against import check_against
 from cnncli.errors import CnncliError
 from cnncli.implementations.table import resolve
-from tests.building import ours_of, task_of
+from tests.building import check_against, ours_of, task_of
 
 GEOMETRIES = int(os.environ.get("CNNCLI_GEOMETRIES", "300"))
 OTHERS = ["onnxruntime", "loops"]
@@ -37,7 +36,7 @@ every = settings(
 
 @pytest.fixture(scope="module")
 def others() -> list[Any]:
-    return [resolve(name) for name in OTHERS]
+    return [one for name in OTHERS for one in resolve(name)]
 
 
 def _judge(others: list[Any], layer: str, params: Any, arrays: Any, convention: str) -> None:

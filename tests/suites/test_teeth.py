@@ -15,12 +15,11 @@ import pytest
 
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.probes import PROBES
-from cnncli.checks.against import check_against
 from cnncli.implementations import loops
 from cnncli.layers import conv as conv_layer
 from cnncli.layers import pool as pool_layer
 from cnncli.layers import sliding
-from tests.building import case_of, ours_of, result_of, task_of
+from tests.building import case_of, check_against, ours_of, result_of, task_of
 
 READS = "i * s + j * d - before for i, j, s, d, (before, _) in axes"
 AXES = 'zip(o, k, params["stride"], params["dilation"], params["padding"], strict=True)'

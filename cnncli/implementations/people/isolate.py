@@ -15,22 +15,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cnncli.implementations.usercode.channel import GarbledError, pack, read_array, unpack
-from cnncli.layers.base import Tensors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from cnncli.implementations.base import Computed, Trouble
+from cnncli.implementations.people.channel import GarbledError, pack, read_array, unpack
+from cnncli.layers.base import Shape, Tensors
 
 START_SECONDS = 60.0
 """How long Python and NumPy may take to start, on a machine that is busy."""
 GRACE_SECONDS = 5.0
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from cnncli.implementations.usercode.child import main; "
+    "from cnncli.implementations.people.child import main; "
     "main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _ENDED = "its process ended"
@@ -47,64 +45,22 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One case for a submission: calls with parameters put in, and the tensors they use."""
+    """One case as it is sent: calls with parameters put in, and the tensors they use."""
 
     calls: list[dict[str, Any]]
     tensors: Tensors
 
 
-@dataclass(frozen=True, kw_only=True)
-class Returned:
-    """What a function gave for one tensor: an array, or its shape alone, or what else it was."""
-
-    array: NDArray[Any] | None = None
-    shape: tuple[int, ...] | None = None
-    refused: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trouble:
-    """Why a case came to no end: a reason of the contract, and what is known of it."""
-
-    reason: str
-    message: str = ""
-    function: str | None = None
-    line: str | None = None
-    text: str | None = None
-    defined: tuple[str, ...] = ()
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What a submission made of one case."""
-
-    returned: dict[str, Returned] = field(default_factory=dict)
-    changed: tuple[str, ...] = ()
-    unsteady: tuple[str, ...] = ()
-    """Tensors that come out different once the functions were called with other numbers."""
-    trouble: Trouble | None = None
-    seconds: float = 0.0
-
-
-@dataclass(kw_only=True)
-class Ran:
-    """What a submission made of every case, and what loading it showed."""
-
-    outcomes: list[Outcome]
-    notes: tuple[str, ...] = ()
-    broken: tuple[str, ...] = ()
-
-
-def run_submission(
+def run_isolated(
     path: Path,
     works: Sequence[Work],
     limits: Limits,
     *,
-    run_all: bool,
-    siblings: bool,
+    run_all: bool = False,
+    siblings: bool = False,
     again: bool = True,
-) -> Ran:
-    """Return what the file's functions make of each case; whatever it does, an outcome for each.
+) -> list[Computed]:
+    """Return what the file's functions make of each case; whatever it does, one for each.
 
     With `siblings`, modules beside the file may be imported. With `again`, quick cases are called
     a second time, after a call with other numbers.
@@ -133,15 +89,12 @@ def run_submission(
         "again": again,
         "cases": cases,
     }
-    ran = Ran(outcomes=[])
     with _process(pack(job, b"".join(blobs))) as (process, stream):
-        trouble = _follow(stream, token, len(works), limits, ran)
-        if trouble is None and len(ran.outcomes) < len(works):
+        loading, found, trouble = _follow(stream, token, len(works), limits)
+        if trouble is None and len(found) < len(works):
             trouble = Trouble(reason="exception", message=_how_ended(process))
-    while len(ran.outcomes) < len(works):
-        assert trouble is not None
-        ran.outcomes.append(Outcome(trouble=trouble))
-    return ran
+    found += [Computed(stored=None, trouble=trouble)] * (len(works) - len(found))
+    return [replace(one, notes=loading.notes, broken=loading.broken) for one in found]
 
 
 def _how_ended(process: subprocess.Popen[bytes]) -> str:
@@ -216,21 +169,28 @@ def _remove(scratch: str) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _follow(fd: int, token: str, count: int, limits: Limits, ran: Ran) -> Trouble | None:
-    """Read until the last case, the end, a deadline or nonsense; return what went wrong."""
+def _follow(
+    fd: int, token: str, count: int, limits: Limits
+) -> tuple[Computed, list[Computed], Trouble | None]:
+    """Read until the last case, the end, a deadline or nonsense.
+
+    Returns what loading showed, what each case gave as far as it came, and what went wrong.
+    """
     buffer = bytearray()
+    loading = Computed()
+    found: list[Computed] = []
     stage, deadline = "starting", time.monotonic() + START_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
-        while len(ran.outcomes) < count:
+        while len(found) < count:
             left = deadline - time.monotonic()
             if left <= 0:
-                return Trouble(reason="timeout", message=f"while {stage}")
+                return loading, found, Trouble(reason="timeout", message=f"while {stage}")
             if not selector.select(left):
                 continue
             block = os.read(fd, 1 << 20)
             if not block:
-                return None
+                return loading, found, None
             buffer += block
             try:
                 while (message := unpack(buffer)) is not None:
@@ -240,16 +200,18 @@ def _follow(fd: int, token: str, count: int, limits: Limits, ran: Ran) -> Troubl
                     if head.get("kind") == "started":
                         stage, deadline = "loading", time.monotonic() + limits.seconds
                     elif head.get("kind") == "loaded":
-                        ran.notes, ran.broken = _texts(head, "notes"), _texts(head, "broken")
+                        loading = Computed(
+                            notes=_texts(head, "notes"), broken=_texts(head, "broken")
+                        )
                     elif head.get("kind") == "case":
-                        ran.outcomes.append(_outcome(head, body))
+                        found.append(_computed(head, body))
                     if head.get("kind") in ("loaded", "case"):
                         stage = "running"
                         deadline = time.monotonic() + limits.seconds + GRACE_SECONDS
             except GarbledError as error:
                 text = f"the channel of its results was written to by something else: {error}"
-                return Trouble(reason="exception", message=text)
-    return None
+                return loading, found, Trouble(reason="exception", message=text)
+    return loading, found, None
 
 
 def _texts(head: dict[str, Any], key: str) -> tuple[str, ...]:
@@ -257,25 +219,26 @@ def _texts(head: dict[str, Any], key: str) -> tuple[str, ...]:
     return tuple(str(one)[:500] for one in found) if isinstance(found, list) else ()
 
 
-def _outcome(head: dict[str, Any], body: bytes) -> Outcome:
-    """Return a message about a case as an outcome; raise GarbledError."""
+def _computed(head: dict[str, Any], body: bytes) -> Computed:
+    """Return a message about a case as what was computed; raise GarbledError."""
     results, error = head.get("results"), head.get("error")
     if not isinstance(results, dict):
         raise GarbledError("no results")
-    returned: dict[str, Returned] = {}
+    tensors: Tensors = {}
+    shapes: dict[str, Shape] = {}
+    refused: dict[str, str] = {}
     for name, about in results.items():
         if not isinstance(about, dict):
             raise GarbledError("no result")
         if "refused" in about:
-            returned[name] = Returned(refused=str(about["refused"])[:300])
+            refused[name] = str(about["refused"])[:300]
         elif "at" in about:
-            array = read_array(about, body)
-            returned[name] = Returned(array=array, shape=array.shape)
+            tensors[name] = read_array(about, body)
         else:
             shape = about.get("shape")
             if not isinstance(shape, list) or not all(type(n) is int for n in shape):
                 raise GarbledError("no shape")
-            returned[name] = Returned(shape=tuple(shape))
+            shapes[name] = tuple(shape)
     trouble = None
     if isinstance(error, dict):
         known = {key: str(error[key])[:500] for key in ("message", "function", "line", "text")
@@ -285,8 +248,11 @@ def _outcome(head: dict[str, Any], body: bytes) -> Outcome:
             raise GarbledError("no reason")
         trouble = Trouble(reason=reason, defined=_texts(error, "defined"), **known)
     seconds = head.get("seconds")
-    return Outcome(
-        returned=returned,
+    return Computed(
+        tensors=tensors,
+        stored=None,
+        shapes=shapes,
+        refused=refused,
         changed=_texts(head, "changed"),
         unsteady=_texts(head, "unsteady"),
         trouble=trouble,

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from cnncli.implementations.usercode.channel import GarbledError, pack, read_array, unpack
-from cnncli.implementations.usercode.guard import Gate, bound_resources
-from cnncli.implementations.usercode.loading import Loaded, describe, load, skipped_name
+from cnncli.implementations.people.channel import GarbledError, pack, read_array, unpack
+from cnncli.implementations.people.guard import Gate, bound_resources
+from cnncli.implementations.people.loading import Loaded, describe, load, skipped_name
 
 # Held before anything of the submission runs, which may put others in their place.
 _asarray, _ascontiguous, _frombuffer = np.asarray, np.ascontiguousarray, np.frombuffer

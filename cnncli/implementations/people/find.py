@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import glob
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from cnncli.errors import UsageError
+from cnncli.implementations.people.isolate import Limits
+from cnncli.implementations.people.source import SUFFIXES
+from cnncli.implementations.people.submission import Submission
 
-SUFFIXES = (".py", ".ipynb")
 _SKIPPED = ("__pycache__", ".ipynb_checkpoints")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Submission:
-    """One file of people's functions; `label` is its path as a report names it."""
-
-    path: Path
-    label: str
-    siblings: bool
-    """Whether modules beside it may be imported: not where other submissions lie there."""
-
-
-def is_submission(text: str) -> bool:
-    """Tell whether a name given to `--against` means files; a library's name means the library."""
-    from cnncli.implementations.table import IMPLEMENTATIONS
-
-    if text in IMPLEMENTATIONS:
-        return False
-    return text.endswith(SUFFIXES) or any(c in text for c in "/*?[" + os.sep) or Path(text).is_dir()
-
-
 def find_submissions(
-    text: str, where: str | None = None, base: Path | None = None
+    text: str,
+    where: str | None = None,
+    base: Path | None = None,
+    *,
+    limits: Limits,
+    run_all: bool = False,
 ) -> list[Submission]:
     """Return the submissions of a path or a glob, sorted; raise UsageError where there are none."""
     path = Path(text) if base is None else base / text
@@ -57,7 +43,12 @@ def find_submissions(
     found = sorted(dict.fromkeys(found))
     folders = [one.parent for one in found]
     return [
-        Submission(path=one, label=str(one), siblings=folders.count(one.parent) == 1)
+        Submission(
+            path=one,
+            siblings=folders.count(one.parent) == 1,
+            limits=limits,
+            run_all=run_all,
+        )
         for one in found
     ]
 

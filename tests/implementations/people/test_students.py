@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cnncli.cli.app import main
-from tests.implementations.usercode.students import (
+from tests.implementations.people.students import (
     FAULTS,
     GENERAL,
     GENERAL_CONFIG,
@@ -137,10 +137,11 @@ def test_large_cases_are_judged_without_trials(
 ) -> None:
     text = RIGHT.replace("def convolution2D(X, W", "def convolution2D(W, X")
     (tmp_path / "s.py").write_text(text)
-    args = (HOMEWORK, "--against", str(tmp_path / "s.py"), "--match", "conv/strided", "--json")
+    case = f"{HOMEWORK}::conv/strided"
+    args = ["conv", "--config", case, "--against", str(tmp_path / "s.py"), "--json"]
     for most, named in ((1 << 20, True), (100, False)):
         monkeypatch.setattr("cnncli.runs.exchanged.MOST_BYTES", most)
-        assert run(*args) == 1
+        assert main(args) == 1
         assert ("the other way round" in capsys.readouterr().out) == named
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnncli.implementations.usercode.channel import GarbledError, pack, read_array, unpack
-from cnncli.implementations.usercode.find import find_submissions, is_submission
-from cnncli.implementations.usercode.loading import Loaded, load
+from cnncli.implementations.people.channel import GarbledError, pack, read_array, unpack
+from cnncli.implementations.people.find import find_submissions
+from cnncli.implementations.people.isolate import Limits
+from cnncli.implementations.people.loading import Loaded, load
+from cnncli.implementations.table import names_files, resolve
 
 
 def load_text(tmp_path: Path, text: str, *, run_all: bool = False) -> Loaded:
@@ -162,12 +164,15 @@ def test_finding(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
-    found = find_submissions(str(tmp_path))
+    found = find_submissions(str(tmp_path), limits=Limits())
     assert [one.path.name for one in found] == ["x.py", "y.py", "z.ipynb"]
     assert [one.siblings for one in found] == [False, False, True]
-    assert len(find_submissions(f"{tmp_path}/a/*.py")) == 2
-    assert is_submission("subs/")
-    assert not is_submission("torch")
+    assert len(resolve(f"{tmp_path}/a/*.py")) == 2
+    assert [one.takes_all for one in resolve(f"{tmp_path}/b")] == [True]
+    assert names_files("subs/")
+    assert names_files("b", tmp_path)  # a folder beside the config that names it
+    assert not names_files("b")
+    assert not names_files("torch")
 
 
 def test_a_library_s_name_means_the_library(
@@ -176,9 +181,9 @@ def test_a_library_s_name_means_the_library(
     (tmp_path / "torch").mkdir()
     (tmp_path / "class").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert not is_submission("torch")
-    assert is_submission("./torch")
-    assert is_submission("class")
+    assert not names_files("torch")
+    assert names_files("./torch")
+    assert names_files("class")
 
 
 def test_messages_are_judged_before_use() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from cnncli.implementations.usercode.source import Piece, UnreadableError, read_pieces
-from cnncli.implementations.usercode.stubs import Stub
+from cnncli.implementations.people.source import Piece, UnreadableError, read_pieces
+from cnncli.implementations.people.stubs import Stub
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _PLAIN = (

@@ -1,18 +1,19 @@
 """Messages between us and a submission's process: a JSON head and raw bytes, never a pickle.
 
 What comes back was sent by a stranger's process, so every number in it is judged before use.
-Imports the standard library alone.
+Imports the standard library and NumPy alone.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 _SIZES = struct.Struct("<QQ")
 MAX_HEAD = 1 << 24
@@ -53,10 +54,6 @@ def unpack(buffer: bytearray) -> tuple[dict[str, Any], bytes] | None:
 
 def read_array(about: Any, body: bytes) -> NDArray[Any]:
     """Return the array that `about` (dtype, shape, at) finds in `body`; raise GarbledError."""
-    import math
-
-    import numpy as np
-
     try:
         dtype, shape, at = about["dtype"], about["shape"], about["at"]
     except (TypeError, KeyError):

@@ -10,10 +10,10 @@ import pytest
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.calls import parse_calls
 from cnncli.cases.node import from_data
+from cnncli.checks.against import judge as judge_computed
 from cnncli.checks.check import Check
-from cnncli.checks.usercode import Right, judge_outcome
-from cnncli.implementations.usercode.isolate import Outcome, Returned
-from cnncli.layers.base import Request
+from cnncli.implementations.base import Computed, Task
+from cnncli.layers.base import Problem, Request
 from cnncli.layers.table import LAYERS
 
 POOL = LAYERS["pool"]
@@ -33,14 +33,15 @@ def judge(
     tensors = {"x": x, "dy": np.random.default_rng(0).normal(size=plan.upstream)}
     tensors |= POOL.forward(plan, tensors) | POOL.backward(plan, tensors)
     got = theirs(tensors) if callable(theirs) else theirs
-    (check,) = judge_outcome(
-        "a.py",
-        POOL,
-        parse_calls(from_data({name: "f(x)"}, "here"), POOL),
-        Outcome(returned={name: Returned(array=got, shape=got.shape)}, changed=changed),
-        {name: Right(plan=plan, tensors=tensors, array=tensors[name])},
-        tolerance,
-    )
+    computed = Computed(tensors={name: got}, stored=None, changed=changed)
+    return judge_call(Problem(layer=POOL, plan=plan, tensors=tensors), name, computed, tolerance)
+
+
+def judge_call(problem: Problem, name: str, computed: Computed, tolerance: Tolerance) -> Check:
+    """Judge one tensor, which a function f was called for."""
+    calls = parse_calls(from_data({name: "f(x)"}, "here"), problem.layer)
+    task = Task(problem=problem, backward=True, calls=calls)
+    (check,) = judge_computed("a.py", task, computed, problem, tolerance).checks
     return check
 
 
@@ -145,15 +146,8 @@ def judge_conv(theirs: Any) -> Check:
     tensors = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     y = layer.forward(plan, tensors)["y"]
     got = theirs(layer, plan, tensors, y)
-    (check,) = judge_outcome(
-        "a.py",
-        layer,
-        parse_calls(from_data({"y": "f(x, w)"}, "here"), layer),
-        Outcome(returned={"y": Returned(array=got, shape=got.shape)}),
-        {"y": Right(plan=plan, tensors=tensors, array=y)},
-        Tolerance(),
-    )
-    return check
+    problem = Problem(layer=layer, plan=plan, tensors={**tensors, "y": y})
+    return judge_call(problem, "y", Computed(tensors={"y": got}, stored=None), Tolerance())
 
 
 def test_float32_inside_is_told_and_nothing_else_is_taken_for_it() -> None:
