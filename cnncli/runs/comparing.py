@@ -16,13 +16,11 @@ from cnncli.checks.difference import Difference, differ, difference_bytes
 from cnncli.checks.statistics import Statistics, statistics_bytes, take_statistics
 from cnncli.errors import CnncliError, MemoryBoundError
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.record import check_record, plain
+from cnncli.runs.record import plain
 from cnncli.runs.result import Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from cnncli.checks.check import Check
 
 FORMAT = "cnncli.compare/1"
 
@@ -46,8 +44,6 @@ class Compared:
     status: Status
     arrays: list[Described]
     difference: Difference | None
-    as_layer: Check | None = None
-    """The verdict on A as a tensor of the layer that was named, with its diagnosis."""
     seconds: float
     reproduce: str
 
@@ -144,8 +140,6 @@ def compared_record(compared: Compared) -> dict[str, Any]:
         }
     if compared.difference is not None:
         data["difference"] = _difference_record(compared.difference)
-    if compared.as_layer is not None:
-        data["as_layer"] = check_record(compared.as_layer)
     data |= {"seconds": round(compared.seconds, 6), "reproduce": compared.reproduce or None}
     return plain(_without_none(data))  # type: ignore[no-any-return]
 
