@@ -110,7 +110,8 @@ def _compare(values: dict[str, Any]) -> None:
 
         show_compared(console, compared, pictures=shown, plane=pictures.plane)
 
-    pictures.judge_plane({one.name: one.array for one in compared.arrays})
+    arrays = {one.name: one.array for one in compared.arrays}
+    pictures.judge_plane(arrays, {name: array.shape for name, array in arrays.items()})
     pictures.save(view)
     if output.json:
         import json

@@ -90,7 +90,7 @@ def show_results(
         table.add_row(
             _text(label(result)),
             result.layer or "",
-            shape_text(y.array.shape) if y else "",
+            shape_text(y.shape) if y else "",
             f"{passed}/{len(judged)}" if judged else "",
             _text(result.status, STYLES[result.status]),
             *(
@@ -273,7 +273,7 @@ def _case_table(result: Result) -> Table:
     for name, value in (result.params or {}).items():
         table.add_row(name, show(value))
     if "y" in result.tensors:
-        table.add_row("output", shape_text(result.tensors["y"].array.shape))
+        table.add_row("output", shape_text(result.tensors["y"].shape))
     return table
 
 
@@ -285,7 +285,7 @@ def _tensor_table(console: Console, result: Result) -> Table:
         table.add_row(
             tensor.name,
             tensor.role,
-            shape_text(tensor.array.shape),
+            shape_text(tensor.shape),
             tensor.dtype if stored == tensor.dtype else f"{tensor.dtype} from {stored}",
             *(number_text(value, full=full) for value in (tensor.min, tensor.mean, tensor.max)),
             _text(_source_text(tensor)),
@@ -303,15 +303,15 @@ def _show_values(console: Console, tensor: TensorResult, values: Values) -> None
     whole = values == "all" or tensor.array.size <= SMALL
     if values == "none" or tensor.role == "input" or (tensor.role == "gradient" and not whole):
         return
-    shape = shape_text(tensor.array.shape)
+    shape, array = shape_text(tensor.shape), tensor.outside
     if whole:
         console.print(f"{tensor.name} {shape}", style="bold")
-        console.print(_text(_array_text(console, tensor.array, whole=True, full=values == "all")))
+        console.print(_text(_array_text(console, array, whole=True, full=values == "all")))
     else:
         console.print(f"{tensor.name} {shape} (corners; --values shows all)", style="bold")
-        for plane in ((0, 0), tuple(size - 1 for size in tensor.array.shape[:2])):
+        for plane in ((0, 0), tuple(size - 1 for size in array.shape[:2])):
             console.print(_text(index_text(tensor.name, plane)))
-            console.print(_text(_array_text(console, tensor.array[plane], whole=False, full=False)))
+            console.print(_text(_array_text(console, array[plane], whole=False, full=False)))
     console.print()
 
 

@@ -50,7 +50,7 @@ def _tensor(tensor: TensorResult, values: bool) -> dict[str, Any]:
     data = _present(
         role=tensor.role,
         source=tensor.source,
-        shape=list(tensor.array.shape),
+        shape=list(tensor.shape),
         dtype=tensor.dtype,
         stored_dtype=tensor.stored if tensor.stored != tensor.dtype else None,
         min=tensor.min,
@@ -61,7 +61,7 @@ def _tensor(tensor: TensorResult, values: bool) -> dict[str, Any]:
         nonfinite=tensor.nonfinite,
     )
     if values and tensor.role != "input":
-        data["values"] = _elements(tensor.array)
+        data["values"] = _elements(tensor.outside)
     return data
 
 

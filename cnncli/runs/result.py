@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from cnncli.cases.layout import shape_outside, to_outside
 from cnncli.checks.check import Check
+from cnncli.layers.base import Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,11 +21,15 @@ Status = Literal["done", "passed", "failed", "invalid", "skipped", "timeout", "c
 
 @dataclass(frozen=True, kw_only=True)
 class TensorResult:
-    """One tensor of a result: its array and what is told of it."""
+    """One tensor of a result: its array, NCHW, and what is told of it.
+
+    All that a user reads, saves or indexes is `outside` and has `shape`, in the order of `layout`.
+    """
 
     name: str
     role: Role
     array: NDArray[Any]
+    layout: str
     source: str | None
     stored: str
     """The type it was stored in, where it is an input; else the type it was computed in."""
@@ -39,10 +45,20 @@ class TensorResult:
         """The type it was computed with."""
         return str(self.array.dtype)
 
+    @property
+    def outside(self) -> NDArray[Any]:
+        """The array in the order of the axes that the user chose, a view."""
+        return to_outside(self.layout, self.name, self.array)
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of `outside`."""
+        return shape_outside(self.layout, self.name, self.array.shape)
+
 
 References = dict[str, dict[str, "NDArray[Any]"]]
 """What tensors were judged by and beside: `numeric` of a gradient that was checked, `expected` of
-what was given, and by its label what another implementation gave."""
+what was given, and by its label what another implementation gave; NCHW."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +82,8 @@ class Result:
     layer: str | None = None
     convention: str | None = None
     layout: str | None = None
-    """The order of the axes of `tensors`; `params` name axes and need none."""
+    """The order of the axes outside, which every index in `checks` and `explanations` has; `params`
+    name axes and need none."""
     params: dict[str, Any] | None = None
     tensors: dict[str, TensorResult] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
@@ -80,9 +97,14 @@ class Result:
 
 
 def describe(
-    name: str, role: Role, array: NDArray[Any], source: str | None, stored: str
+    name: str,
+    role: Role,
+    array: NDArray[Any],
+    source: str | None,
+    stored: str,
+    layout: str = "nchw",
 ) -> TensorResult:
-    """Return an array with its statistics, which count every element, finite or not."""
+    """Return an NCHW array with its statistics, which count every element, finite or not."""
     import numpy as np
 
     with np.errstate(all="ignore"):
@@ -92,6 +114,7 @@ def describe(
             name=name,
             role=role,
             array=array,
+            layout=layout,
             source=source,
             stored=stored,
             min=float(wide.min()),

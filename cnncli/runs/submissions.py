@@ -13,7 +13,6 @@ from typing import Any
 from cnncli import __version__
 from cnncli.cases.calls import functions_of, resolve_form
 from cnncli.cases.case import Case
-from cnncli.cases.layout import to_inside
 from cnncli.checks.check import Check
 from cnncli.checks.usercode import SHAPE, VALUES, Right, judge_outcome
 from cnncli.errors import CnncliError, ConfigError, GeometryError, UsageError
@@ -147,8 +146,7 @@ def prepare_case(case: Case, options: RunOptions) -> Prepared:
     try:
         with np.errstate(all="ignore"):
             outcome = compute(replace(case, against=(), gradcheck=None), options)
-        layout = case.settings.layout
-        arrays = {name: to_inside(layout, name, one.array) for name, one in outcome.tensors.items()}
+        arrays = {name: one.array for name, one in outcome.tensors.items()}
         return replace(prepare(case, outcome.plan, arrays), tensors=outcome.tensors)
     except CnncliError as error:
         raise error.at(case.where) from None
