@@ -146,12 +146,63 @@ def test_a_wrong_shape_is_told_in_the_layout(gradcheck: bool, tmp_path: Path) ->
     assert "2x7x6 should be 2x7x6x1: add the last axis, of length 1" in wrong.diagnosis[0]["cause"]
 
 
+CONV_NHWC: dict[str, str] = {"x": "normal:2x7x6x3", "w": "normal:3x2x3x4"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "params", "tensors", "message"),
+    [
+        ("conv", {}, {**CONV_NHWC, "dy": "normal:2x9x8x7"}, "must be 2x5x5x4 .*, but is 2x9x8x7"),
+        ("conv", {}, {"x": "normal:2x7x6x3", "w": "normal:3x2x5x4"}, "3x2x5x4.*2x7x6x3"),
+        ("conv", {}, {"x": "normal:2x7x6x3", "w": "normal:5x3x4"}, "has 3: 5x3x4"),
+        ("conv", {}, {"x": "normal:2x7x6x3"}, "--w normal:3x3x3x4"),
+        ("pad", {"padding": 0}, {"x": "normal:2x3x4x5x6x7"}, r"N, 1 to 3 spatial ones and C\).*7$"),
+        ("pad", {"padding": 0}, {}, "--x normal:2x8x8x3"),
+        (
+            "pad",
+            {"padding": [[2**31 - 1, 2**31 - 1]] * 2},
+            {"x": "normal:1x2x3x2"},
+            "1x4294967296x4294967297x2, more",
+        ),
+        ("conv", {"transposed": True}, {"x": "normal:2x7x6x3", "w": "normal:3x2x4x5"}, "3x2x4x5"),
+    ],
+)
+def test_errors_show_shapes_as_the_layout_has_them(
+    layer: str, params: dict[str, Any], tensors: dict[str, str], message: str
+) -> None:
+    with pytest.raises(GeometryError, match=message):
+        result_of(layer, params, tensors, layout="nhwc", backward=True)
+
+
 def test_a_mismatch_that_nhwc_would_cure_says_so() -> None:
     with pytest.raises(GeometryError, match="--layout nhwc these shapes fit: x 2x3x7x6, w 4x3x3x2"):
         result_of("conv", {}, {"x": "normal:2x7x6x3", "w": "normal:3x2x3x4"})
     with pytest.raises(GeometryError) as error:
         result_of("conv", {}, {"x": "normal:2x7x6x3", "w": "normal:4x5x2x2"})
     assert "nhwc" not in error.value.message
+
+
+def _hint(**tensors: str) -> str:
+    with pytest.raises(GeometryError) as error:
+        result_of("conv", {}, tensors, backward=True)
+    return error.value.message.partition("; ")[2]
+
+
+def test_x_alone_may_be_channels_last() -> None:
+    """With w as torch has it, --layout nhwc would compute with another kernel than is meant."""
+    alone = "with x.transpose(0, 3, 1, 2) w fits as it is: x 2x3x8x9"
+    layout = "with --layout nhwc these shapes fit: x 2x3x8x9, w {} as NCHW"
+    assert _hint(x="normal:2x8x9x3", w="normal:4x3x2x3") == alone
+    square = _hint(x="normal:2x8x9x3", w="normal:4x3x3x3")
+    assert square == f"{alone} (kernel 3x3); or {layout.format('3x3x4x3')} (kernel 4x3)"
+    last = _hint(x="normal:2x8x9x3", w="normal:3x3x3x4")
+    assert last == f"{layout.format('4x3x3x3')} (kernel 3x3); or {alone} (kernel 3x4)"
+    with_dy = _hint(x="normal:2x8x9x3", w="normal:4x3x2x3", dy="normal:2x7x7x4")
+    assert with_dy == (
+        "with x.transpose(0, 3, 1, 2) and the same of dy w fits as it is: x 2x3x8x9, dy 2x4x7x7"
+    )
+    signal = _hint(x="normal:2x9x3", w="normal:4x3x2")
+    assert signal.startswith("with x.transpose(0, 2, 1) w fits as it is: x 2x3x9 (kernel 2); or")
 
 
 def test_texts_of_checks_name_elements_as_the_layout_has_them(tmp_path: Path) -> None:
