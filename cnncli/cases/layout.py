@@ -22,12 +22,15 @@ def outward(layout: str, name: str, rank: int) -> tuple[int, ...]:
     return (*axes[2:], 1, 0) if name in ("w", "dw") else (0, *axes[2:], 1)
 
 
+def inward(layout: str, name: str, rank: int) -> tuple[int, ...]:
+    """Return which axis outside is each of our axes of tensor `name` (or its gradient)."""
+    axes = outward(layout, name, rank)
+    return tuple(axes.index(axis) for axis in range(rank))
+
+
 def shape_inside(layout: str, name: str, shape: Shape) -> Shape:
     """Return the shape as NCHW of a tensor whose shape outside is `shape`."""
-    inside = list(shape)
-    for place, axis in enumerate(outward(layout, name, len(shape))):
-        inside[axis] = shape[place]
-    return tuple(inside)
+    return tuple(shape[axis] for axis in inward(layout, name, len(shape)))
 
 
 def shape_outside(layout: str, name: str, shape: Shape) -> Shape:
@@ -41,14 +44,9 @@ def to_inside(layout: str, name: str, array: Array) -> Array:
 
     if layout == "nchw" or array.ndim <= VECTORS:
         return array
-    back = np.argsort(outward(layout, name, array.ndim))
-    return np.ascontiguousarray(array.transpose(back))
+    return np.ascontiguousarray(array.transpose(inward(layout, name, array.ndim)))
 
 
 def to_outside(layout: str, name: str, array: Array) -> Array:
-    """Return an NCHW array in the order of the axes outside, contiguous."""
-    import numpy as np
-
-    if layout == "nchw" or array.ndim <= VECTORS:
-        return array
-    return np.ascontiguousarray(array.transpose(outward(layout, name, array.ndim)))
+    """Return an NCHW array in the order of the axes outside: a view, of the same memory."""
+    return array.transpose(outward(layout, name, array.ndim))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.case import Case
 from cnncli.cases.draws import Streams, make_values
-from cnncli.cases.layout import shape_inside, shape_outside, to_inside
+from cnncli.cases.layout import inward, shape_inside, shape_outside, to_inside
 from cnncli.cases.sources import FileSource, Random, Source, Values, refuse_shared_standard_input
 from cnncli.errors import CnncliError, GeometryError
 from cnncli.layers.base import Plan, Request, Shape, shape_text
@@ -123,16 +124,49 @@ def plan_for(case: Case, shapes: Mapping[str, Shape]) -> Plan:
 
 
 def _layout_hint(case: Case, shapes: Mapping[str, Shape]) -> str:
-    """Return a hint where the shapes, read as NHWC, fit; nothing where they do not."""
-    read = {name: shape_inside("nhwc", name, shape) for name, shape in shapes.items()}
-    if read == shapes:
-        return ""
+    """Say which shapes fit, read as channels-last: all, or x without w; nothing where none do.
+
+    Where both fit, the likelier is first and each is told with the kernel that it would mean:
+    kernels are mostly square, and small.
+    """
+    found: list[tuple[Plan, str]] = []
+    whole = _fit_as_nhwc(case, shapes, shapes)
+    if whole is not None:
+        changed, plan = whole
+        shown = ", ".join(f"{name} {shape_text(shape)}" for name, shape in changed.items())
+        found.append((plan, f"with --layout nhwc these shapes fit: {shown} as NCHW"))
+    if "w" in shapes:
+        alone = _fit_as_nhwc(case, shapes, ("x",)) or _fit_as_nhwc(case, shapes, ("x", UPSTREAM))
+        if alone is not None:
+            changed, plan = alone
+            move = ", ".join(map(str, inward("nhwc", "x", len(shapes["x"]))))
+            moved = f"x.transpose({move})" + (" and the same of dy" if UPSTREAM in changed else "")
+            shown = ", ".join(f"{name} {shape_text(shape)}" for name, shape in changed.items())
+            found.append((plan, f"with {moved} w fits as it is: {shown}"))
+    if len(found) < 2:
+        return "".join(f"; {text}" for _, text in found)
+    found.sort(key=lambda one: _oddity(one[0].inputs["w"][2:]))
+    kernels = [shape_text(plan.inputs["w"][2:]) for plan, _ in found]
+    texts = [f"{text} (kernel {k})" for (_, text), k in zip(found, kernels, strict=True)]
+    return "; " + "; or ".join(texts)
+
+
+def _oddity(kernel: Shape) -> tuple[float, int]:
+    return max(kernel) / min(kernel), max(kernel)
+
+
+def _fit_as_nhwc(
+    case: Case, shapes: Mapping[str, Shape], names: Iterable[str]
+) -> tuple[dict[str, Shape], Plan] | None:
+    """Return which of `names` change, read as channels-last, and the plan; None without one."""
+    turned = {name: shape_inside("nhwc", name, shapes[name]) for name in names if name in shapes}
+    changed = {name: shape for name, shape in turned.items() if shape != shapes[name]}
+    if not changed:
+        return None
     try:
-        case.layer.plan(request_for(case, read))
+        return changed, case.layer.plan(request_for(case, {**shapes, **changed}))
     except CnncliError:
-        return ""
-    shown = ", ".join(f"{n} {shape_text(s)}" for n, s in read.items() if s != shapes[n])
-    return f"; with --layout nhwc these shapes fit: {shown} as NCHW"
+        return None
 
 
 def request_for(case: Case, shapes: Mapping[str, Shape]) -> Request:
@@ -145,6 +179,7 @@ def request_for(case: Case, shapes: Mapping[str, Shape]) -> Request:
         shapes=shapes,
         convention=case.settings.convention,
         layer=case.layer.name,
+        outside=partial(shape_outside, case.settings.layout),
     )
 
 

@@ -265,8 +265,9 @@ def deliver(
         from cnncli.report.planes import PLANES
 
         for result in (one for one in results if one.tensors):
-            planes = {n: t.array for n, t in result.tensors.items() if n in PLANES}
-            pictures.judge_plane(planes)
+            tensors = {n: t for n, t in result.tensors.items() if n in PLANES}
+            shapes = {name: tensor.shape for name, tensor in tensors.items()}
+            pictures.judge_plane({n: t.array for n, t in tensors.items()}, shapes)
     if output.out is not None:
         if len(results) > 1:
             raise UsageError(f"one file cannot hold the y of {len(results)} results", "--out")
@@ -310,7 +311,7 @@ def save_config(path: Path | None, entries: Sequence[tuple[Entry, Case]]) -> Non
 def _write_y(result: Result, out: str) -> None:
     from cnncli.runs.files import whole_file, write_array
 
-    y = result.tensors["y"].array
+    y = result.tensors["y"].outside
     if out == STDOUT:
         write_array(sys.stdout.buffer, y)
         sys.stdout.buffer.flush()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from cnncli.cli.asalayer import judge_as_layer, layer_as_flags
 from cnncli.cli.completion import complete_source, when_asked
 from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_flags
 from cnncli.cli.layerflags import COMPUTATION, JUDGING, OUTPUT, memory_flag
@@ -30,7 +28,6 @@ def compare_flags() -> list[Flag]:
             COMPUTATION,
             "NAME",
         ),
-        *layer_as_flags(),
         text_flag("seed", "Seed of made-up numbers. [default: 0]", COMPUTATION, "N"),
         memory_flag(),
         *picture_flags(WORST),
@@ -86,16 +83,13 @@ def _compare(values: dict[str, Any]) -> None:
     from cnncli.errors import UsageError
     from cnncli.layers.parameters import Whole
     from cnncli.runs.comparing import CompareOptions, compare_sources
-    from cnncli.runs.one import RunOptions
 
     pictures = take_pictures(values)
     output = Output.take(values)
     refuse_unseen(output, pictures)
     judging = ("rtol", "atol", "equal_nan")
-    if values["given"] and values["layer"] is None:
-        raise UsageError("says what --layer is computed with, and no --layer is given", "--given")
     if values["b"] is None:
-        for name in (*judging, "layer"):
+        for name in judging:
             if values[name] is not None:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} judges A by B, and no B is given", flag)
@@ -109,10 +103,6 @@ def _compare(values: dict[str, Any]) -> None:
     )
     texts = {"A": values["a"]} | ({"B": values["b"]} if values["b"] is not None else {})
     compared = compare_sources(texts, options, command_line())
-    if values["layer"] is not None:
-        given = (values["layer"], values["given"] or (), options.tensor, values["a"])
-        check = judge_as_layer(*given, RunOptions(max_memory=options.max_memory))
-        compared = replace(compared, as_layer=check)
     shown = pictures.show if pictures.show is not None else values["b"] is None
 
     def view(console: Any) -> None:
@@ -120,7 +110,8 @@ def _compare(values: dict[str, Any]) -> None:
 
         show_compared(console, compared, pictures=shown, plane=pictures.plane)
 
-    pictures.judge_plane({one.name: one.array for one in compared.arrays})
+    arrays = {one.name: one.array for one in compared.arrays}
+    pictures.judge_plane(arrays, {name: array.shape for name, array in arrays.items()})
     pictures.save(view)
     if output.json:
         import json
@@ -142,8 +133,6 @@ def _refuse_without_draws(values: dict[str, Any]) -> None:
     from cnncli.errors import UsageError
 
     asked = [name for name in ("seed", "tensor") if values[name] is not None]
-    if values["layer"] is not None and "tensor" in asked:
-        asked.remove("tensor")
     texts = [text for text in (values["a"], values["b"]) if text is not None]
     if asked and not any(isinstance(parse_source(Node(t, "A"), "A", None), Random) for t in texts):
         raise UsageError(

@@ -63,17 +63,22 @@ class Pictures:
     report: Path | None
     title: str
 
-    def judge_plane(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Raise UsageError where no tensor has the plane that was asked for."""
+    def judge_plane(
+        self, tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """Raise UsageError where no tensor has the plane that was asked for.
+
+        `shapes` are what the message calls theirs.
+        """
         if not self.plane or not tensors:
             return
         from cnncli.layers.base import shape_text
         from cnncli.report.heatmap import has_plane
 
         if not any(has_plane(array, self.plane) for array in tensors.values()):
-            shapes = ", ".join(f"{name} {shape_text(a.shape)}" for name, a in tensors.items())
+            known = ", ".join(f"{name} {shape_text(shape)}" for name, shape in shapes.items())
             asked = ",".join(map(str, self.plane))
-            raise UsageError(f"no tensor has the plane {asked}: {shapes}", "--plane")
+            raise UsageError(f"no tensor has the plane {asked}: {known}", "--plane")
 
     def save(self, view: Callable[[Any], None]) -> None:
         """Write the report, where one is wanted; `view` shows it on any console."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -73,6 +73,12 @@ class Request:
     convention: str = "torch"
     layer: str = ""
     """The layer's name, which an error about a tensor left out gives."""
+    outside: Callable[[str, Shape], Shape] = lambda name, shape: shape
+    """What a user calls the NCHW shape of a tensor, whose axes may have another order."""
+
+    def shown(self, name: str, shape: Shape) -> str:
+        """Return the NCHW shape of tensor `name` as text, in the order that the user writes."""
+        return shape_text(self.outside(name, shape))
 
     def refuse(self, name: str, reason: str) -> None:
         """Raise ConfigError if the user wrote parameter `name`, which does not apply."""
@@ -121,8 +127,12 @@ class Request:
             )
         raise self.fault(name, message)
 
-    def required(self, name: str, example: str) -> Shape:
-        """Return the shape of a tensor that nothing else determines; raise GeometryError."""
+    def required(self, name: str, shape: Shape) -> Shape:
+        """Return the shape of a tensor that nothing else determines; raise GeometryError.
+
+        The error shows `shape` as an example.
+        """
+        example = f"normal:{self.shown(name, shape)}"
         if name not in self.shapes and name not in self.tensors:
             owner = f"{self.layer} needs" if self.layer else "this needs"
             raise self.misfit(name, f"{owner} {name}: --{name} {example} or a file")
@@ -136,13 +146,15 @@ class Request:
 
     def image(self) -> tuple[Shape, int]:
         """Return x's shape (N, C, *S) and its spatial rank, 1 to 3; raise GeometryError."""
-        shape = self.required("x", "normal:2x3x8x8")
+        shape = self.required("x", (2, 3, 8, 8))
         rank = len(shape) - 2
         if rank not in SPATIAL_AXES:
+            axes = ("N", "C", "1 to 3 spatial ones")
+            first, second, third = (axes[place] for place in self.outside("x", (0, 1, 2)))
             raise self.misfit(
                 "x",
-                f"x must have 3 to 5 axes (N, C and 1 to 3 spatial ones), but has {len(shape)}: "
-                f"{shape_text(shape)}",
+                f"x must have 3 to 5 axes ({first}, {second} and {third}), but has {len(shape)}: "
+                f"{self.shown('x', shape)}",
             )
         return shape, rank
 
@@ -152,7 +164,8 @@ class Request:
         if known != expected:
             raise self.misfit(
                 name,
-                f"{name} must be {shape_text(expected)} ({why}), but is {shape_text(known)}",
+                f"{name} must be {self.shown(name, expected)} ({why}), "
+                f"but is {self.shown(name, known)}",
             )
         return expected
 

@@ -13,7 +13,6 @@ from cnncli.layers.base import (
     Request,
     Shape,
     Tensors,
-    shape_text,
 )
 from cnncli.layers.parameters import Ints, Padding, PaddingValue, Pairs, PerAxis, Switch, Whole
 from cnncli.layers.parameters import parameter as p
@@ -61,10 +60,12 @@ class Conv(Layer):
     def plan(self, request: Request) -> Plan:
         """Judge a convolution's shapes; see Layer.plan."""
         x, rank = request.image()
-        w = request.required("w", "normal:4x3x3x3")
+        w = request.required("w", (4, 3, 3, 3))
         if len(w) != len(x):
             raise request.misfit(
-                "w", f"w must have as many axes as x, {len(x)}, but has {len(w)}: {shape_text(w)}"
+                "w",
+                f"w must have as many axes as x, {len(x)}, but has {len(w)}: "
+                f"{request.shown('w', w)}",
             )
         self._judge_channels(request, x, w)
         windows: dict[str, Any] = {
@@ -104,7 +105,7 @@ class Conv(Layer):
                 raise request.misfit(
                     "w",
                     f"a transposed w has one row a channel of x: it is for {w[0]} channels "
-                    f"({shape_text(w)}), but x has {channels} ({shape_text(x)})",
+                    f"({request.shown('w', w)}), but x has {channels} ({request.shown('x', x)})",
                 )
             return
         if w[0] % groups:
@@ -113,8 +114,8 @@ class Conv(Layer):
             times = f" times {groups} groups" if groups > 1 else ""
             raise request.misfit(
                 "w",
-                f"w is for {w[1]} channels{times} ({shape_text(w)}), "
-                f"but x has {channels} ({shape_text(x)})",
+                f"w is for {w[1]} channels{times} ({request.shown('w', w)}), "
+                f"but x has {channels} ({request.shown('x', x)})",
             )
 
     def _plan_direct(

@@ -15,7 +15,6 @@ from cnncli.layers.base import (
     Plan,
     Request,
     Tensors,
-    shape_text,
 )
 from cnncli.layers.parameters import Choice, Padding, PaddingValue, Real
 from cnncli.layers.parameters import parameter as p
@@ -77,7 +76,7 @@ class Pad(Layer):
             request.refuse("value", f"to mode {mode}, which takes its values from x")
         y = (*x[:2], *output)
         if math.prod(y) > 2**62:
-            raise GeometryError(f"y would be {shape_text(y)}, more than any memory holds")
+            raise GeometryError(f"y would be {request.shown('y', y)}, more than any memory holds")
         request.agree("dy", y, "the shape of y")
         resolved = {"padding": padding, "mode": mode}
         if mode == "constant":

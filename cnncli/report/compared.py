@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnncli.checks.difference import Difference
 from cnncli.layers.base import shape_text
-from cnncli.report.gradients import show_diagnosis
 from cnncli.report.heatmap import common_scale, plane_panel, show_panels
 from cnncli.report.numbers import error_text, index_text, number_text
 from cnncli.report.tables import STYLES, _print, _table, _text
@@ -16,8 +17,6 @@ from cnncli.runs.memory import size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from cnncli.checks.check import Check
 
 BAR = 30
 
@@ -33,17 +32,10 @@ def show_compared(
         _show_pictures(console, compared, plane)
     if compared.difference is not None:
         _show_difference(console, compared.difference, compared.arrays)
-        if compared.as_layer is not None and not compared.difference.passes:
-            _show_as_layer(console, compared.as_layer)
     console.print(_text(compared_ending(compared), STYLES[compared.status]))
-
-
-def _show_as_layer(console: Console, check: Check) -> None:
-    """Print what A is as a tensor of the layer that was named."""
-    if check.verdict == "pass":
-        console.print(_text(f"A is the {check.tensor} of this layer: it is B that is another"))
-    else:
-        show_diagnosis(console, [check])
+    hint = layer_hint(compared)
+    if hint is not None:
+        console.print(_text(hint, "dim"), soft_wrap=True)
 
 
 def _show_arrays(console: Console, arrays: Sequence[Described]) -> None:
@@ -179,3 +171,23 @@ def compared_ending(compared: Compared) -> str:
     if not difference.atol and not difference.rtol:
         return text
     return f"{text} by more than {difference.atol:g} + {difference.rtol:g}*|B|"
+
+
+def layer_hint(compared: Compared) -> str | None:
+    """Return the command that judges A as a layer's tensor; None where that cannot help.
+
+    No layer's image or weights have fewer than 3 axes or more than 5, and what was drawn or piped
+    has no file to name.
+    """
+    difference, a = compared.difference, compared.arrays[0]
+    if difference is None or difference.passes or a.array.ndim not in (3, 4, 5):
+        return None
+    if a.order is None or a.source.startswith("-"):
+        return None
+    called = re.search(r"(?:^|[/:])(dx|dw)\b", a.source)
+    name = called[1] if called else "y"
+    dy = " --dy DY" if called else ""
+    expected = shlex.quote(f"{name}={a.source}")
+    return (
+        f"what is wrong with A as a layer's {name}: cnncli conv --x X --w W{dy} --expect {expected}"
+    )

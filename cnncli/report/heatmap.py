@@ -74,10 +74,11 @@ def plane_panel(
     *,
     shrink: Literal["mean", "largest"] = "mean",
     scale: tuple[float, float] | None = None,
+    axes: Sequence[int] = (),
 ) -> Panel:
     """Return one plane of a tensor of any rank; leading indices that it lacks are zero or its last.
 
-    The title tells which plane it is.
+    The title tells which plane it is, for a reader whose tensor has these `axes` of the array.
     """
     import numpy as np
 
@@ -88,11 +89,19 @@ def plane_panel(
     index = tuple(min(i, size - 1) for i, size in zip(wanted, leading, strict=True))
     part = np.atleast_2d(np.asarray(array[index]))
     return Panel(
-        title=f"{index_text(name, index)} {shape_text(array.shape[len(leading) :])}",
+        title=f"{_plane_text(name, index, axes)} {shape_text(array.shape[len(leading) :])}",
         plane=part,
         scale=scale,
         shrink=shrink,
     )
+
+
+def _plane_text(name: str, index: tuple[int, ...], axes: Sequence[int]) -> str:
+    """Return a plane's name: y[0,1], or with its axes in another order y[0,:,:,1]."""
+    if list(axes) == sorted(axes):
+        return index_text(name, index)
+    steps = [*map(str, index), *":" * (len(axes) - len(index))]
+    return f"{name}[{','.join(steps[axis] for axis in axes)}]"
 
 
 def has_plane(array: NDArray[Any], plane: tuple[int, ...]) -> bool:

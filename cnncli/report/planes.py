@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from cnncli.cases.layout import outward, shape_inside, shape_outside
 from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.report.heatmap import Panel, common_scale, plane_panel, show_panels
@@ -52,7 +53,8 @@ def _show_judged(
 
     Without a numeric gradient, it is ours that others are judged by.
     """
-    ours = result.tensors[name].array
+    tensor = result.tensors[name]
+    ours, layout = tensor.array, tensor.layout
     by, right = ("numeric", others["numeric"]) if "numeric" in others else ("ours", ours)
     judged = {whose: array for whose, array in others.items() if whose != by}
     if by == "numeric":
@@ -62,7 +64,9 @@ def _show_judged(
         called = f"{name} {'theirs' if is_file else whose}"
         of = f"{name} of {whose}: " if is_file else ""
         if array.shape != right.shape:
-            shapes = f"{shape_text(array.shape)}, not {shape_text(right.shape)}"
+            shapes = ", not ".join(
+                shape_text(shape_outside(layout, name, one.shape)) for one in (array, right)
+            )
             console.print(_text(f"{of or f'{called}: '}no picture, it is {shapes}"))
             continue
         worst = None if plane else _worst(result, name, whose)
@@ -70,12 +74,15 @@ def _show_judged(
             console.print(_text(f"{of}the plane of the worst element, {index_text(called, worst)}"))
         elif of:
             console.print(_text(of.removesuffix(": ")))
-        where = worst if worst is not None else plane if name in PLANES else plane[1:2]
-        show_panels(console, _judged(called, array, by, right, where))
+        where = plane if name in PLANES else plane[1:2]
+        if worst is not None:
+            where = shape_inside(layout, name, worst)
+        axes = outward(layout, name, right.ndim)
+        show_panels(console, _judged(called, array, by, right, where, axes))
 
 
 def _worst(result: Result, name: str, whose: str) -> tuple[int, ...] | None:
-    """Return the place of the worst element of a tensor that did not pass."""
+    """Return the place of the worst element of a tensor that did not pass, as its check has it."""
     found = [
         check.worst.index
         for check in result.checks
@@ -96,6 +103,7 @@ def _judged(
     by: str,
     right: NDArray[Any],
     where: tuple[int, ...],
+    axes: tuple[int, ...],
 ) -> list[Panel]:
     """Return a tensor, what it is judged by on the same scale, and how far apart they are.
 
@@ -108,9 +116,9 @@ def _judged(
     if by == "numeric":
         gap[np.isnan(right)] = 0
     panels = [
-        plane_panel(called, array, where),
-        plane_panel(by, right, where),
-        plane_panel("difference", gap, where, shrink="largest"),
+        plane_panel(called, array, where, axes=axes),
+        plane_panel(by, right, where, axes=axes),
+        plane_panel("difference", gap, where, shrink="largest", axes=axes),
     ]
     scale = common_scale(panels[0].plane, panels[1].plane)
     most = common_scale(panels[2].plane)[1]
@@ -122,6 +130,6 @@ def _judged(
 
 def _panel(tensor: TensorResult, plane: tuple[int, ...]) -> Panel:
     """Return a tensor's panel; filters are shown by the channel that they make."""
-    if tensor.name in PLANES:
-        return plane_panel(tensor.name, tensor.array, plane)
-    return plane_panel(tensor.name, tensor.array, plane[1:2])
+    where = plane if tensor.name in PLANES else plane[1:2]
+    axes = outward(tensor.layout, tensor.name, tensor.array.ndim)
+    return plane_panel(tensor.name, tensor.array, where, axes=axes)

@@ -78,7 +78,7 @@ def _value_rows(
     """Return the first elements, or where shapes agree those that differ first."""
     import numpy as np
 
-    there = [t.array for t in found if t is not None]
+    there = [t.outside for t in found if t is not None]
     first = there[0]
     same = all(array.shape == first.shape for array in there)
     if same:
@@ -100,7 +100,7 @@ def _value_rows(
             if _differ(values, found):
                 marked.add(_place(place))
     return [
-        (_place(p), [number_text(t.array[p].item(), full=full) if t else "" for t in found])
+        (_place(p), [number_text(t.outside[p].item(), full=full) if t else "" for t in found])
         for p in places
     ]
 

@@ -298,15 +298,15 @@ def _show_values(console: Console, tensor: TensorResult, values: Values) -> None
     whole = values == "all" or tensor.array.size <= SMALL
     if values == "none" or tensor.role == "input" or (tensor.role == "gradient" and not whole):
         return
-    shape = shape_text(tensor.shape)
+    shape, array = shape_text(tensor.shape), tensor.outside
     if whole:
         console.print(f"{tensor.name} {shape}", style="bold")
-        console.print(_text(_array_text(console, tensor.array, whole=True, full=values == "all")))
+        console.print(_text(_array_text(console, array, whole=True, full=values == "all")))
     else:
         console.print(f"{tensor.name} {shape} (corners; --values shows all)", style="bold")
-        for plane in ((0, 0), tuple(size - 1 for size in tensor.array.shape[:2])):
+        for plane in ((0, 0), tuple(size - 1 for size in array.shape[:2])):
             console.print(_text(index_text(tensor.name, plane)))
-            console.print(_text(_array_text(console, tensor.array[plane], whole=False, full=False)))
+            console.print(_text(_array_text(console, array[plane], whole=False, full=False)))
     console.print()
 
 

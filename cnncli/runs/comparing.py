@@ -21,8 +21,6 @@ from cnncli.runs.result import Status, strict
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cnncli.checks.check import Check
-
 FORMAT = "cnncli.compare/1"
 
 
@@ -45,8 +43,6 @@ class Compared:
     status: Status
     arrays: list[Described]
     difference: Difference | None
-    as_layer: Check | None = None
-    """The verdict on A as a tensor of the layer that was named, with its diagnosis."""
     seconds: float
     reproduce: str
 
@@ -143,8 +139,6 @@ def compared_record(compared: Compared) -> dict[str, Any]:
         }
     if compared.difference is not None:
         data["difference"] = _difference_record(compared.difference)
-    if compared.as_layer is not None:
-        data["as_layer"] = compared.as_layer.record()
     data |= {"seconds": round(compared.seconds, 6), "reproduce": compared.reproduce or None}
     return strict(_without_none(data))  # type: ignore[no-any-return]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cnncli.cases.layout import outward, shape_inside, shape_outside
 from cnncli.errors import UsageError
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
-from cnncli.layers.explain.parts import Element, Explanation, Region, Terms
+from cnncli.layers.explain.parts import Element, Explanation, Factor, Region, Terms
 
 FLAG = "--explain"
 _INDEX = re.compile(r"-?[0-9]{1,18}(,-?[0-9]{1,18})*\Z")
@@ -18,7 +19,7 @@ _BRACKETED = re.compile(r"(\w*)\[([^]]*)\]\Z")
 
 @dataclass(frozen=True)
 class Target:
-    """One element that is to be explained."""
+    """One element that is to be explained: an index as it is written or, once judged, NCHW."""
 
     tensor: str
     index: tuple[int, ...]
@@ -53,23 +54,23 @@ def wants_gradient(texts: Iterable[str], layer: Layer) -> bool:
 
 
 def judge_targets(
-    texts: Sequence[str], layer: Layer, plan: Plan, *, backward: bool
+    texts: Sequence[str], layer: Layer, plan: Plan, *, backward: bool, layout: str
 ) -> list[Target]:
-    """Return the elements, negative indices counted from the end; raise UsageError.
+    """Return the elements, NCHW, negative indices counted from the end; raise UsageError.
 
-    Judged from shapes alone, before anything is computed.
+    The texts have the order of `layout`. Judged from shapes alone, before anything is computed.
     """
-    return [_judge(read_target(text, layer), plan, backward) for text in texts]
+    return [_judge(read_target(text, layer), plan, backward, layout) for text in texts]
 
 
-def _judge(target: Target, plan: Plan, backward: bool) -> Target:
+def _judge(target: Target, plan: Plan, backward: bool, layout: str) -> Target:
     shapes = {**plan.outputs, **(plan.gradients if backward else {})}
     name, index = target.tensor, target.index
     if name not in shapes:
         off = name in plan.gradients
         reason = "backward is off" if off else "these parameters and tensors do not give it"
         raise UsageError(f"{name} is not computed: {reason}", FLAG)
-    shape = shapes[name]
+    shape = shape_outside(layout, name, shapes[name])
     shown = ",".join(map(str, index))
     if len(index) != len(shape):
         raise UsageError(
@@ -84,19 +85,51 @@ def _judge(target: Target, plan: Plan, backward: bool) -> Target:
                 f"{shape_text(shape)}",
                 FLAG,
             )
-    return Target(name, tuple(i % size for i, size in zip(index, shape, strict=True)))
+    counted = tuple(i % size for i, size in zip(index, shape, strict=True))
+    return Target(name, shape_inside(layout, name, counted))
 
 
 def explain_targets(
-    targets: Sequence[Target], layer: Layer, plan: Plan, arrays: Tensors
+    targets: Sequence[Target], layer: Layer, plan: Plan, arrays: Tensors, layout: str
 ) -> list[Explanation]:
-    """Return an explanation for each element."""
+    """Return an explanation for each element, its indices in the order of `layout`."""
     if not targets:
         return []
     from cnncli.layers.explain.table import EXPLAINERS
 
     explain = EXPLAINERS[layer.name]
-    return [explain(plan, arrays, target.tensor, target.index) for target in targets]
+    found = [explain(plan, arrays, target.tensor, target.index) for target in targets]
+    return found if layout == "nchw" else [_outside(one, layout) for one in found]
+
+
+def _outside(explanation: Explanation, layout: str) -> Explanation:
+    """Return an explanation with all of its indices as the layout has them."""
+
+    def of_element(element: Element | None) -> Element | None:
+        if element is None:
+            return None
+        return replace(element, index=shape_outside(layout, element.name, element.index))
+
+    def of_factor(factor: Factor) -> Factor:
+        axes = outward(layout, factor.name, factor.indices.shape[1])
+        return replace(factor, indices=factor.indices[:, axes])
+
+    def of_terms(many: Iterable[Terms]) -> tuple[Terms, ...]:
+        return tuple(replace(t, factors=tuple(map(of_factor, t.factors))) for t in many)
+
+    def of_region(region: Region) -> Region:
+        axes = outward(layout, region.name, len(region.ranges))
+        return replace(region, ranges=tuple(region.ranges[axis] for axis in axes))
+
+    return replace(
+        explanation,
+        index=shape_outside(layout, explanation.tensor, explanation.index),
+        terms=of_terms(explanation.terms),
+        reads=tuple(map(of_region, explanation.reads)),
+        aside=of_terms(explanation.aside),
+        winner=of_element(explanation.winner),
+        runner_up=of_element(explanation.runner_up),
+    )
 
 
 def explanation_record(explanation: Explanation) -> dict[str, Any]:

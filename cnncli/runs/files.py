@@ -113,7 +113,7 @@ def save_result(result: Result, folder: Path) -> None:
             raise UsageError(message, "--save") from None
     for name, tensor in result.tensors.items():
         with whole_file(folder / f"{name}.npy", "--save") as stream:
-            write_array(stream, tensor.array)
+            write_array(stream, tensor.outside)
     text = json.dumps(result.record(), allow_nan=False, indent=1)
     with whole_file(folder / RECORD_NAME, "--save") as stream:
         stream.write(text.encode() + b"\n")

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cnncli.cases.assertions import CHANNEL_STATISTICS
 from cnncli.cases.case import Case
-from cnncli.cases.layout import outward, to_inside, to_outside
+from cnncli.cases.layout import shape_outside, to_inside
 from cnncli.cases.tensors import (
     Ingredients,
     Made,
@@ -20,7 +19,8 @@ from cnncli.cases.tensors import (
     plan_for,
 )
 from cnncli.checks.check import Check
-from cnncli.errors import CnncliError, GeometryError, MemoryBoundError, UsageError
+from cnncli.checks.order import inside, outside
+from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
 from cnncli.layers.base import Plan, Problem, Shape, Tensors
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.result import References, Result, Role, TensorResult, skip_reason, status_of
@@ -137,12 +137,6 @@ def compute(case: Case, options: RunOptions) -> Outcome:
     """Return all that a case gives; raise CnncliError where its input is bad."""
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
-        if options.explain and case.settings.layout != "nchw":
-            raise UsageError(
-                f"an element's index is NCHW, and the layout is {case.settings.layout}; "
-                "explain the case with --layout nchw",
-                "--explain",
-            )
         targets = _targets(case, plan, options)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
@@ -150,10 +144,14 @@ def compute(case: Case, options: RunOptions) -> Outcome:
         keep = references if options.keep_references else None
         checks = _check(ingredients, plan, tensors, options, keep)
         found, theirs = _check_against(case, plan, tensors, options, keep)
+        ranks = {name: tensor.array.ndim for name, tensor in tensors.items()}
         return Outcome(
             plan=plan,
             tensors=tensors,
-            checks=checks + found,
+            checks=[
+                outside(check, case.settings.layout, ranks.get(check.tensor, 0))
+                for check in (*checks, *found)
+            ],
             theirs=theirs,
             explanations=_explanations(targets, case, plan, tensors),
             references=references,
@@ -166,7 +164,13 @@ def _targets(case: Case, plan: Plan, options: RunOptions) -> list[Target]:
         return []
     from cnncli.runs.explaining import judge_targets
 
-    return judge_targets(options.explain, case.layer, plan, backward=case.wants_backward)
+    return judge_targets(
+        options.explain,
+        case.layer,
+        plan,
+        backward=case.wants_backward,
+        layout=case.settings.layout,
+    )
 
 
 def _explanations(
@@ -177,11 +181,11 @@ def _explanations(
     from cnncli.runs.explaining import explain_targets
 
     arrays = {name: tensor.array for name, tensor in tensors.items()}
-    return explain_targets(targets, case.layer, plan, arrays)
+    return explain_targets(targets, case.layer, plan, arrays, case.settings.layout)
 
 
 def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, TensorResult]:
-    """Return every tensor of the case, in the layer's own order."""
+    """Return every tensor of the case, NCHW, in the layer's own order."""
     arrays = {name: tensor.array for name, tensor in made.items()}
     case.layer.judge_values(plan, arrays)
     outputs = case.layer.forward(plan, arrays)
@@ -189,8 +193,7 @@ def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, Tenso
     tensors = {}
 
     def add(name: str, role: Role, array: NDArray[Any], source: str | None, stored: str) -> None:
-        outside = to_outside(case.settings.layout, name, array)
-        tensors[name] = describe(name, role, outside, source, stored)
+        tensors[name] = describe(name, role, array, source, stored, case.settings.layout)
 
     for name, tensor in made.items():
         add(name, "input", tensor.array, tensor.source, tensor.stored)
@@ -202,9 +205,14 @@ def _run_layer(case: Case, plan: Plan, made: dict[str, Made]) -> dict[str, Tenso
 
 
 def describe(
-    name: str, role: Role, array: NDArray[Any], source: str | None, stored: str
+    name: str,
+    role: Role,
+    array: NDArray[Any],
+    source: str | None,
+    stored: str,
+    layout: str = "nchw",
 ) -> TensorResult:
-    """Return an array with its statistics, which count every element, finite or not."""
+    """Return an NCHW array with its statistics, which count every element, finite or not."""
     import numpy as np
 
     with np.errstate(all="ignore"):
@@ -213,8 +221,9 @@ def describe(
         return TensorResult(
             name=name,
             role=role,
-            shape=array.shape,
+            shape=shape_outside(layout, name, array.shape),
             dtype=str(array.dtype),
+            layout=layout,
             source=source,
             stored=stored,
             min=float(wide.min()),
@@ -263,8 +272,7 @@ def _check(
         from cnncli.checks.expected import judge_expected
         from cnncli.checks.meant import with_meant
     layout = case.settings.layout
-    outside = {name: tensor.array for name, tensor in tensors.items()}
-    inside = {name: to_inside(layout, name, array) for name, array in outside.items()}
+    arrays = {name: tensor.array for name, tensor in tensors.items()}
     checks: list[Check] = []
     judged: dict[str, list[tuple[NDArray[Any], str]]] = {}
     given: dict[str, list[tuple[Source, Shape]]] = {}
@@ -272,28 +280,32 @@ def _check(
         tensor = tensors[name]
         for assertion in assertions:
             reference, stored = None, "float64"
+            written: Shape = ()
             if assertion.source is not None:
-                shape = tensor.array.shape
-                reference, stored = load_reference(ingredients, assertion.source, name, shape)
+                reference, stored = load_reference(
+                    ingredients, assertion.source, name, tensor.shape
+                )
+                written = reference.shape
+                if not assertion.index and reference.ndim == tensor.array.ndim:
+                    reference = to_inside(layout, name, reference)
                 if assertion.kind == "npy" and is_gradchecked(case, name):
-                    given_gradient = (to_inside(layout, name, reference), stored)
-                    judged.setdefault(name, []).append(given_gradient)
-                    given.setdefault(name, []).append((assertion.source, reference.shape))
+                    judged.setdefault(name, []).append((reference, stored))
+                    given.setdefault(name, []).append((assertion.source, written))
                     if not assertion.tolerance.derived:
                         continue
-            whole = assertion.is_whole
-            written = () if reference is None else reference.shape
-            if whole and reference is not None:
-                reference = to_inside(layout, name, reference)
-            arrays = inside if whole or assertion.kind in CHANNEL_STATISTICS else outside
+            # Who writes a shape or an index writes it of the tensor as it stands outside.
+            as_written = assertion.kind == "shape" or assertion.index
+            own = {name: tensor.outside} if as_written else {}
             check = judge_expected(
-                case.layer, plan, arrays, assertion, name, tensor.stored, reference, stored
+                case.layer, plan, arrays | own, assertion, name, tensor.stored, reference, stored
             )
-            if whole and assertion.source is not None:
+            if as_written:
+                check = inside(check, layout, tensor.array.ndim)
+            elif assertion.is_whole and assertion.source is not None:
                 check = with_meant(check, plan, assertion.source, written, layout)
-            checks.append(_placed_outside(check, layout) if whole else check)
+            checks.append(check)
             if assertion.kind == "npy" and reference is not None:
-                _keep(keep, "expected", {name: reference}, tensors, layout)
+                _keep(keep, "expected", {name: reference}, tensors)
     if case.gradcheck is not None:
         from cnncli.checks.gradcheck import check_gradients
 
@@ -301,7 +313,7 @@ def _check(
         found = check_gradients(
             case.layer,
             plan,
-            inside,
+            arrays,
             judged,
             case.gradcheck,
             case.settings.seed,
@@ -311,11 +323,10 @@ def _check(
         for one in found:
             arrays_given = given.get(one.tensor, []) if one.subject == "expected" else []
             is_alone = len(arrays_given) == 1 and not one.identity
-            check = with_meant(one, plan, *arrays_given[0], layout) if is_alone else one
-            checks.append(_placed_outside(check, layout))
-        last = {name: arrays[-1][0] for name, arrays in judged.items() if name in numeric}
-        _keep(keep, "numeric", numeric, tensors, layout)
-        _keep(keep, "expected", last, tensors, layout)
+            checks.append(with_meant(one, plan, *arrays_given[0], layout) if is_alone else one)
+        last = {name: each[-1][0] for name, each in judged.items() if name in numeric}
+        _keep(keep, "numeric", numeric, tensors)
+        _keep(keep, "expected", last, tensors)
     return [_doubt_dy(check, case) for check in checks]
 
 
@@ -343,8 +354,7 @@ def _check_against(
         return [], {}
     from cnncli.runs.against import judge_all, prepare
 
-    layout = case.settings.layout
-    arrays = {name: to_inside(layout, name, t.array) for name, t in tensors.items()}
+    arrays = {name: tensor.array for name, tensor in tensors.items()}
     problem = Problem(layer=case.layer, plan=plan, tensors=arrays)
     checks: list[Check] = []
     theirs: dict[str, dict[str, TensorResult]] = {}
@@ -355,19 +365,19 @@ def _check_against(
         for implementation in implementations:
             label = implementation.label
             (judged,) = judge_all(implementation, [prepared])
-            _keep(keep, label, judged.tensors, tensors, layout)
+            _keep(keep, label, judged.tensors, tensors)
             told = [_with_notes(check, judged.computed.notes) for check in judged.checks]
-            found = _forgiven(case, plan, arrays, told, judged.tensors)
-            checks += [_placed_outside(check, layout) for check in found]
+            checks += _forgiven(case, plan, arrays, told, judged.tensors)
             if by_call:
                 continue  # what a function gave may be of any type, and is no result of the case
             theirs[label] = {
                 name: describe(
                     name,
                     tensors[name].role,
-                    to_outside(layout, name, array),
+                    array,
                     label,
                     str(array.dtype),
+                    case.settings.layout,
                 )
                 for name, array in judged.tensors.items()
             }
@@ -398,8 +408,7 @@ def prepare_case(case: Case, options: RunOptions) -> Prepared:
     try:
         with np.errstate(all="ignore"):
             made = compute(replace(case, against=(), gradcheck=None), options)
-        layout = case.settings.layout
-        arrays = {name: to_inside(layout, name, one.array) for name, one in made.tensors.items()}
+        arrays = {name: one.array for name, one in made.tensors.items()}
         problem = Problem(layer=case.layer, plan=made.plan, tensors=arrays)
         return prepare(case, problem, by_call=True)
     except CnncliError as error:
@@ -417,12 +426,11 @@ def _keep(
     whose: str,
     arrays: Tensors,
     tensors: dict[str, TensorResult],
-    layout: str,
 ) -> None:
     """Put arrays of this case's tensors, with as many axes, into `keep`, where it is wanted."""
     for name, array in arrays.items():
         if keep is not None and name in tensors and array.ndim == tensors[name].array.ndim:
-            keep.setdefault(name, {})[whose] = to_outside(layout, name, array)
+            keep.setdefault(name, {})[whose] = array
 
 
 def _forgiven(
@@ -437,15 +445,6 @@ def _forgiven(
         else check
         for check in checks
     ]
-
-
-def _placed_outside(check: Check, layout: str) -> Check:
-    """Return a check made on NCHW arrays with its worst place as the layout has it."""
-    if check.worst is None or layout == "nchw":
-        return check
-    axes = outward(layout, check.tensor, len(check.worst.index))
-    index = tuple(check.worst.index[axis] for axis in axes)
-    return replace(check, worst=replace(check.worst, index=index))
 
 
 def is_gradchecked(case: Case, name: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from cnncli.cases.layout import to_outside
 from cnncli.checks.check import Check, wrote_into
 from cnncli.checks.reasons import CHANGED
 from cnncli.runs.explaining import explanation_record
@@ -31,13 +32,17 @@ WELL = ("done", "passed", "skipped")
 
 @dataclass(frozen=True, kw_only=True)
 class TensorResult:
-    """One tensor of a result: what is told of it and, where the case was run, its array."""
+    """One tensor of a result: what is told of it and, where the case was run, its array.
+
+    All that a user reads, saves or indexes is `outside` and has `shape`, in the order of `layout`.
+    """
 
     name: str
     role: Role
     shape: tuple[int, ...]
     dtype: str
     """The type it was computed with."""
+    layout: str = "nchw"
     source: str | None
     stored: str
     """The type it was stored in, where it is an input; else the type it was computed in."""
@@ -51,9 +56,14 @@ class TensorResult:
 
     @property
     def array(self) -> NDArray[Any]:
-        """The elements, which a result has where its case was run."""
+        """The elements, NCHW, which a result has where its case was run."""
         assert self.held is not None
         return self.held
+
+    @property
+    def outside(self) -> NDArray[Any]:
+        """The array in the order of the axes that the user chose, a view."""
+        return to_outside(self.layout, self.name, self.array)
 
     def record(self, *, values: bool) -> dict[str, Any]:
         """Return this tensor as JSON data; an output or gradient with its elements if `values`."""
@@ -65,7 +75,7 @@ class TensorResult:
             data["stored_dtype"] = self.stored
         data |= {name: getattr(self, name) for name in _STATISTICS}
         if values and self.role != "input":
-            data["values"] = self.array.tolist()
+            data["values"] = self.outside.tolist()
         return data
 
     @classmethod
@@ -86,7 +96,7 @@ _STATISTICS = ("min", "max", "mean", "std", "sum", "nonfinite")
 
 References = dict[str, dict[str, "NDArray[Any]"]]
 """What tensors were judged by and beside: `numeric` of a gradient that was checked, `expected` of
-what was given, and by its label what another implementation gave."""
+what was given, and by its label what another implementation gave; NCHW."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +132,8 @@ class Result:
     layer: str | None = None
     convention: str | None = None
     layout: str | None = None
-    """The order of the axes of `tensors`; `params` name axes and need none."""
+    """The order of the axes outside, which every index in `checks` and `explanations` has; `params`
+    name axes and need none."""
     params: dict[str, Any] | None = None
     tensors: dict[str, TensorResult] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)

@@ -42,10 +42,13 @@ def test_nhwc_is_nchw_moved(layer: str, params: Any, shapes: Any, tmp_path: Path
     inside = result_of(layer, params, _saved(arrays, tmp_path / "nchw"), backward=True)
     arrays["dy"] = inside.tensors["dy"].array
     moved = {name: _moved(name, array) for name, array in arrays.items()}
-    outside = result_of(layer, params, _saved(moved, tmp_path / "nhwc"), layout="nhwc")
-    assert set(outside.tensors) == set(inside.tensors)
+    found = result_of(layer, params, _saved(moved, tmp_path / "nhwc"), layout="nhwc")
+    assert set(found.tensors) == set(inside.tensors)
     for name, tensor in inside.tensors.items():
-        np.testing.assert_array_equal(outside.tensors[name].array, _moved(name, tensor.array))
+        outside = _moved(name, tensor.array)
+        np.testing.assert_array_equal(found.tensors[name].outside, outside)
+        assert found.tensors[name].shape == outside.shape
+        np.testing.assert_array_equal(found.tensors[name].array, tensor.array)
 
 
 def _saved(arrays: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -92,9 +95,133 @@ def test_gradcheck_places_its_worst_element_outside(tmp_path: Path) -> None:
     assert theirs.worst.index == (0, 1, 2, 3)
 
 
+def test_at_and_squares_stand_where_the_layout_has_them() -> None:
+    """`at` counts the axes of the layout, and so do the places of what it finds there."""
+    x = np.arange(2 * 3 * 4 * 2.0).reshape(2, 3, 4, 2)  # (N, H, W, C)
+    other = x.copy()
+    other[1, 2, 0, 1] += 5
+    found = result_of(
+        "pad",
+        {"padding": 0},
+        {"x": {"values": x.tolist()}},
+        layout="nhwc",
+        expect={
+            "y": [
+                {"at": [1, 2], "values": x[1, 2].tolist()},
+                {"at": [1, "1:3", 0], "values": other[1, 1:3, 0].tolist()},
+                {"at": ["0:1"], "values": x[:1, :, :, :1].tolist()},
+                {"shape": [2, 3, 4, 2]},
+                {"shape": [2, 2, 3, 4]},
+            ]
+        },
+    )
+    right, wrong, slices, shape, other_shape = found.checks
+    assert (right.verdict, wrong.verdict, shape.verdict) == ("pass", "fail", "pass")
+    assert wrong.worst is not None
+    assert wrong.worst.index == (1, 2, 0, 1)
+    assert (slices.got, slices.expected) == ([1, 3, 4, 2], [1, 3, 4, 1])
+    assert (other_shape.got, other_shape.expected) == ([2, 3, 4, 2], [2, 2, 3, 4])
+
+
+@pytest.mark.parametrize("gradcheck", [False, True])
+def test_a_wrong_shape_is_told_in_the_layout(gradcheck: bool, tmp_path: Path) -> None:
+    dx = np.zeros((2, 7, 6, 1))
+    np.save(tmp_path / "long.npy", dx[:, :5])
+    np.save(tmp_path / "flat.npy", dx[..., 0])
+    for name, shape in (("long", "2x5x6x1"), ("flat", "2x7x6")):
+        found = result_of(
+            "pad",
+            {"padding": 0},
+            {"x": "normal:2x7x6x1", "dy": "zeros"},
+            layout="nhwc",
+            backward=True,
+            expect={"dx": {"npy": str(tmp_path / f"{name}.npy")}},
+            **({"gradcheck": True} if gradcheck else {}),
+        )
+        wrong = found.checks[-1]
+        assert wrong.note is not None
+        assert f"ours is 2x7x6x1, the given one {shape}" in wrong.note
+        assert [2, 7, 6, 1] in (wrong.got, wrong.expected)
+    assert wrong.diagnosis is not None
+    assert "2x7x6 should be 2x7x6x1: add the last axis, of length 1" in wrong.diagnosis[0]["cause"]
+
+
+CONV_NHWC: dict[str, str] = {"x": "normal:2x7x6x3", "w": "normal:3x2x3x4"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "params", "tensors", "message"),
+    [
+        ("conv", {}, {**CONV_NHWC, "dy": "normal:2x9x8x7"}, "must be 2x5x5x4 .*, but is 2x9x8x7"),
+        ("conv", {}, {"x": "normal:2x7x6x3", "w": "normal:3x2x5x4"}, "3x2x5x4.*2x7x6x3"),
+        ("conv", {}, {"x": "normal:2x7x6x3", "w": "normal:5x3x4"}, "has 3: 5x3x4"),
+        ("conv", {}, {"x": "normal:2x7x6x3"}, "--w normal:3x3x3x4"),
+        ("pad", {"padding": 0}, {"x": "normal:2x3x4x5x6x7"}, r"N, 1 to 3 spatial ones and C\).*7$"),
+        ("pad", {"padding": 0}, {}, "--x normal:2x8x8x3"),
+        (
+            "pad",
+            {"padding": [[2**31 - 1, 2**31 - 1]] * 2},
+            {"x": "normal:1x2x3x2"},
+            "1x4294967296x4294967297x2, more",
+        ),
+        ("conv", {"transposed": True}, {"x": "normal:2x7x6x3", "w": "normal:3x2x4x5"}, "3x2x4x5"),
+    ],
+)
+def test_errors_show_shapes_as_the_layout_has_them(
+    layer: str, params: dict[str, Any], tensors: dict[str, str], message: str
+) -> None:
+    with pytest.raises(GeometryError, match=message):
+        result_of(layer, params, tensors, layout="nhwc", backward=True)
+
+
 def test_a_mismatch_that_nhwc_would_cure_says_so() -> None:
     with pytest.raises(GeometryError, match="--layout nhwc these shapes fit: x 2x3x7x6, w 4x3x3x2"):
         result_of("conv", {}, {"x": "normal:2x7x6x3", "w": "normal:3x2x3x4"})
     with pytest.raises(GeometryError) as error:
         result_of("conv", {}, {"x": "normal:2x7x6x3", "w": "normal:4x5x2x2"})
     assert "nhwc" not in error.value.message
+
+
+def _hint(**tensors: str) -> str:
+    with pytest.raises(GeometryError) as error:
+        result_of("conv", {}, tensors, backward=True)
+    return error.value.message.partition("; ")[2]
+
+
+def test_x_alone_may_be_channels_last() -> None:
+    """With w as torch has it, --layout nhwc would compute with another kernel than is meant."""
+    alone = "with x.transpose(0, 3, 1, 2) w fits as it is: x 2x3x8x9"
+    layout = "with --layout nhwc these shapes fit: x 2x3x8x9, w {} as NCHW"
+    assert _hint(x="normal:2x8x9x3", w="normal:4x3x2x3") == alone
+    square = _hint(x="normal:2x8x9x3", w="normal:4x3x3x3")
+    assert square == f"{alone} (kernel 3x3); or {layout.format('3x3x4x3')} (kernel 4x3)"
+    last = _hint(x="normal:2x8x9x3", w="normal:3x3x3x4")
+    assert last == f"{layout.format('4x3x3x3')} (kernel 3x3); or {alone} (kernel 3x4)"
+    with_dy = _hint(x="normal:2x8x9x3", w="normal:4x3x2x3", dy="normal:2x7x7x4")
+    assert with_dy == (
+        "with x.transpose(0, 3, 1, 2) and the same of dy w fits as it is: x 2x3x8x9, dy 2x4x7x7"
+    )
+    signal = _hint(x="normal:2x9x3", w="normal:4x3x2")
+    assert signal.startswith("with x.transpose(0, 2, 1) w fits as it is: x 2x3x9 (kernel 2); or")
+
+
+def test_texts_of_checks_name_elements_as_the_layout_has_them(tmp_path: Path) -> None:
+    dx = np.zeros((2, 3, 4, 5))
+    dx[1, 2, 0, 4] = np.nan
+    np.save(tmp_path / "dx.npy", dx)
+    found = result_of(
+        "pad",
+        {"padding": 0},
+        {"x": "normal:2x3x4x5", "dy": "zeros"},
+        layout="nhwc",
+        backward=True,
+        expect={"dx": {"npy": str(tmp_path / "dx.npy")}},
+    )
+    (check,) = found.checks
+    assert check.sits is not None
+    assert "1 of 120 element is NaN, dx[1,2,0,4] is nan" in check.sits
+    found = result_of(
+        "conv", {}, {"x": "normal:2x7x6x3", "w": "zeros:3x2x3x4"}, layout="nhwc", gradcheck=True
+    )
+    notes = [check.note for check in found.checks if check.note]
+    assert any(note.endswith("such as --w normal:3x2x3x4") for note in notes)

@@ -190,3 +190,47 @@ def test_memory_stays_within_what_was_judged(dtype: str) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak <= held + (1 << 20)
+
+
+HINT = "what is wrong with A as a layer's "
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("theirs.npy", "y: cnncli conv --x X --w W --expect y=theirs.npy"),
+        ("out/dx.npy", "dx: cnncli conv --x X --w W --dy DY --expect dx=out/dx.npy"),
+        ("their own.npy", "y: cnncli conv --x X --w W --expect 'y=their own.npy'"),
+    ],
+)
+def test_the_last_line_says_what_would_name_the_cause(
+    monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    Path("out").mkdir()
+    np.save(name, X + 1)
+    assert call(monkeypatch, "compare", name, "x.npy").out.splitlines()[-1] == HINT + told
+    np.save(name, X[:1])  # differs by shape
+    assert call(monkeypatch, "compare", name, "x.npy").out.splitlines()[-1] == HINT + told
+
+
+def test_no_command_is_offered_where_it_cannot_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save("flat.npy", X.reshape(6, 30))
+    np.save("other.npy", X + 1)
+    pipe = io.BytesIO()
+    np.save(pipe, X + 1)
+    for args in (["x.npy"], ["x.npy", "x.npy"], ["flat.npy", "x.npy"], ["normal:2x3x6x5", "x.npy"]):
+        assert HINT not in call(monkeypatch, "compare", *args).out
+    assert HINT not in call(monkeypatch, "compare", "-", "x.npy", stdin=pipe.getvalue()).out
+    assert HINT in call(monkeypatch, "compare", "other.npy", "x.npy").out
+
+
+def test_the_command_of_the_last_line_names_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = ("conv", "--x", "x.npy", "--stride", "2,1")
+    call(monkeypatch, *case, "--w", "integers:4x3x3x2", "--save", "right", "--quiet")
+    np.save("flipped.npy", np.load("right/w.npy")[:, :, ::-1, ::-1])
+    call(monkeypatch, *case, "--w", "flipped.npy", "--out", "wrong.npy", "--quiet")
+    last = call(monkeypatch, "compare", "wrong.npy", "right/y.npy").out.splitlines()[-1]
+    command = last.split(": cnncli ")[1].replace("--x X --w W", "--x x.npy --w right/w.npy")
+    found = call(monkeypatch, *command.split(), "--stride", "2,1")
+    assert found.status == 1
+    assert "flipped kernel" in found.out

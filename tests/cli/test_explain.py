@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.cli.shell import call
@@ -72,3 +75,105 @@ def test_an_element_is_taken_as_reports_write_it(
     ended = call(monkeypatch, *args, written)
     assert ended.status == 0
     assert "y[0,0,1,1]" in ended.out
+
+
+LAST = (0, 3, 1, 2)
+"""Where each axis of an NCHW tensor stands in N, H, W, C."""
+KERNEL_FIRST = (3, 2, 0, 1)
+
+
+def _channels_last(tensor: str, each: list[Any]) -> list[Any]:
+    """Return one thing an axis of NCHW in the order that channels-last arrays have."""
+    if len(each) < 3:
+        return each
+    places = KERNEL_FIRST if tensor in ("w", "dw") else LAST
+    turned = [None] * len(each)
+    for step, place in zip(each, places, strict=True):
+        turned[place] = step
+    return turned
+
+
+def _moved(data: Any) -> Any:
+    """Return an explanation's JSON with every index and range as channels-last arrays have it."""
+    if isinstance(data, list):
+        return [_moved(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    moved = {key: _moved(value) for key, value in data.items()}
+    for key in ("index", "ranges"):
+        if key in data:
+            moved[key] = _channels_last(data["tensor"], data[key])
+    return moved
+
+
+@pytest.mark.parametrize(
+    ("args", "shapes", "elements"),
+    [
+        (
+            ("conv", "-p", "1:0,2:2", "-s", "2,1"),
+            {"x": (2, 3, 6, 5), "w": (4, 3, 3, 2), "b": (4,)},
+            [("y", (1, 2, 0, 3)), ("dx", (0, 2, 5, 1)), ("dw", (3, 2, 0, 1)), ("db", (3,))],
+        ),
+        (
+            ("pool", "-k", "3,2", "-s", "1,2"),
+            {"x": (2, 3, 6, 5)},
+            [("y", (1, 2, 3, 1)), ("indices", (0, 1, 2, 0)), ("dx", (1, 0, 4, 3))],
+        ),
+        (("bn",), {"x": (2, 3, 2, 4)}, [("y", (1, 2, 0, 3)), ("dx", (0, 1, 1, 2))]),
+        (
+            ("pad", "-p", "1:2,0:1", "--mode", "reflect"),
+            {"x": (2, 3, 6, 5)},
+            [("y", (1, 2, 0, 5)), ("dx", (0, 1, 5, 3))],
+        ),
+    ],
+)
+def test_elements_are_written_and_told_in_the_layout(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    args: tuple[str, ...],
+    shapes: dict[str, tuple[int, ...]],
+    elements: list[tuple[str, tuple[int, ...]]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(9)
+    arrays = {name: rng.integers(-4, 5, shape) for name, shape in shapes.items()}
+    first = _explained(monkeypatch, args, arrays, elements)
+    arrays = {name: np.load(tmp_path / "case" / f"{name}.npy") for name in [*shapes, "dy"]}
+    axes = {"w": (2, 3, 1, 0)}
+    last = {
+        n: a.transpose(axes.get(n, (0, 2, 3, 1))) if a.ndim == 4 else a for n, a in arrays.items()
+    }
+    asked = [(name, tuple(_channels_last(name, list(index)))) for name, index in elements]
+    told = _explained(monkeypatch, (*args, "--layout", "nhwc"), last, asked)
+    assert told == _moved(first)
+    name, index = asked[0]
+    given = [part for key in last for part in (f"--{key}", f"{key}.npy")]
+    where = ",".join(map(str, index))
+    text = call(monkeypatch, *args, *given, "--layout", "nhwc", "--explain", where).out
+    assert f"{name}[{where}] = " in text
+
+
+def _explained(
+    monkeypatch: pytest.MonkeyPatch,
+    args: tuple[str, ...],
+    arrays: dict[str, Any],
+    elements: list[tuple[str, tuple[int, ...]]],
+) -> Any:
+    for name, array in arrays.items():
+        np.save(f"{name}.npy", array)
+    given = [part for name in arrays for part in (f"--{name}", f"{name}.npy")]
+    asked = [
+        part
+        for name, index in elements
+        for part in ("--explain", f"{name}:{','.join(map(str, index))}")
+    ]
+    found = call(monkeypatch, *args, *given, *asked, "--backward", "--save", "case", "--json")
+    return json.loads(found.out)["explanations"]
+
+
+def test_a_bad_element_is_told_in_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    pad = ("pad", "--x", "normal:2x4x5x3", "-p", "0", "--layout", "nhwc", "--explain")
+    found = call(monkeypatch, *pad, "1,4,0,0")
+    assert found.status == 2
+    assert "index 4 is outside axis 1 of y, which has 4: 2x4x5x3" in found.err
+    assert "y[1,3,4,2] = " in call(monkeypatch, *pad, "1,3,-1,2").out

@@ -190,3 +190,42 @@ def test_what_a_layer_command_expects_is_shown_where_it_is_worst(
     assert "the plane of the worst element, y expected[1,3,2,1]" in text
     (titles,) = [line for line in text.splitlines() if line.startswith("y expected[1,3]")]
     assert "ours[1,3]" in titles
+
+
+def test_pictures_are_planes_of_a_channel_in_any_layout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(2 * 2 * 3 * 5.0).reshape(2, 2, 3, 5)
+    np.save("x.npy", x)
+    np.save("last.npy", x.transpose(0, 2, 3, 1))
+    pad = ("pad", "-p", "1:0,2:2", "--plane", "1,1", "--x")
+    first = call(monkeypatch, *pad, "x.npy").out
+    last = call(monkeypatch, *pad, "last.npy", "--layout", "nhwc").out
+    assert "x[1,1] 3x5" in first
+    assert "x[1,:,:,1] 3x5" in last
+    assert "y[1,:,:,1] 4x9" in last
+
+    def picture(text: str) -> list[str]:
+        lines = text.split("] 3x5")[1].splitlines()[1:]
+        return [line.rstrip() for line in lines[: lines.index("")]]
+
+    assert picture(last) == picture(first)
+    found = call(monkeypatch, *pad, "last.npy", "--layout", "nhwc", "--plane", "2")
+    assert found.status == 2
+    assert "no tensor has the plane 2: x 2x3x5x2, y 2x4x9x2" in found.err
+
+
+def test_the_worst_plane_is_found_in_any_layout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    case = ("pad", "-p", "0", "--x", "normal:2x3x4x5", "--dy", "zeros", "--layout", "nhwc")
+    dx = np.zeros((2, 3, 4, 5))
+    dx[1, 2, 0, 4] = 7
+    np.save(tmp_path / "dx.npy", dx)
+    text = call(monkeypatch, *case, "--expect", f"dx={tmp_path}/dx.npy", "--show").out
+    assert "the plane of the worst element, dx expected[1,2,0,4]" in text
+    assert "dx expected[1,:,:,4] 3x4" in text
+    np.save(tmp_path / "dx.npy", dx[:, :2])
+    text = call(monkeypatch, *case, "--expect", f"dx={tmp_path}/dx.npy", "--show").out
+    assert "no picture, it is 2x2x4x5, not 2x3x4x5" in text
