@@ -16,7 +16,7 @@ import cnncli
 PACKAGE = Path(cnncli.__file__).parent
 ROOMS = (
     *("cli", "report", "runs", "checks", "implementations"),
-    *("cases", "layers", "kernels", "errors"),
+    *("cases", "layers", "kernels", "errors", "floats"),
 )
 """Each may import itself and what stands to its right."""
 
@@ -104,8 +104,8 @@ def faults() -> list[str]:
                 wrong.append(f"{place}: not a dependency")
             elif room == "kernels" and top not in sys.stdlib_module_names and top != "numpy":
                 wrong.append(f"{place}: kernels import NumPy alone")
-            elif room == "errors" and top not in sys.stdlib_module_names:
-                wrong.append(f"{place}: errors import nothing")
+            elif room in ("errors", "floats") and top not in sys.stdlib_module_names:
+                wrong.append(f"{place}: {room} import the standard library alone")
     return wrong
 
 

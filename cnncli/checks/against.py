@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Assertion, Tolerance
 from cnncli.checks.check import Check, why_untested
-from cnncli.checks.compare import compare, default_tolerance
+from cnncli.checks.compare import compare
+from cnncli.floats import default_tolerance, float_type, unit_roundoff
 from cnncli.implementations.base import Computed, Implementation, Task
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 
@@ -153,9 +154,7 @@ def judge_tensor(
 
 
 def _is_coarser(stored: str, ours: str) -> bool:
-    from cnncli.checks.derived import UNITS
-
-    return UNITS.get(stored, 0.0) > UNITS.get(ours, 0.0)
+    return unit_roundoff(stored) > unit_roundoff(ours)
 
 
 def _tolerance(ours: NDArray[Any], stored: str, given: Tolerance) -> tuple[float, float]:
@@ -175,7 +174,7 @@ def _tolerance(ours: NDArray[Any], stored: str, given: Tolerance) -> tuple[float
     narrow = "float32" if "float32" in types else "float64"
     finite = ours[np.isfinite(ours)]
     largest = float(np.abs(finite).max(initial=0))
-    return rtol, max(atol, ROUNDINGS * float(np.finfo(narrow).eps) * largest)
+    return rtol, max(atol, ROUNDINGS * float_type(narrow).eps * largest)
 
 
 def _skipped(label: str, name: str, reason: str) -> Check:

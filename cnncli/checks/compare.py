@@ -11,22 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# rtol and atol by stored type: those of torch.testing.assert_close.
-TOLERANCES = {
-    "float64": (1e-7, 1e-7),
-    "float32": (1.3e-6, 1e-5),
-    "bfloat16": (1.6e-2, 1e-5),
-    "float16": (1e-3, 1e-5),
-}
-
-
-def default_tolerance(*dtypes: str) -> tuple[float, float]:
-    """Return (rtol, atol) of the least precise of some stored types; whole numbers are exact."""
-    if all(dtype.startswith(("int", "uint", "bool")) for dtype in dtypes):
-        return 0.0, 0.0
-    known = [TOLERANCES[dtype] for dtype in dtypes if dtype in TOLERANCES]
-    return max(known, default=TOLERANCES["float64"])
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:

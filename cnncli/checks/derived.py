@@ -14,12 +14,12 @@ from cnncli.cases.assertions import Assertion
 from cnncli.checks.check import Check, Worst
 from cnncli.checks.compare import compare
 from cnncli.errors import TensorError
+from cnncli.floats import unit_roundoff
 from cnncli.layers.base import Layer, Plan, Tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 BESIDE = 3
 """Roundings beside the sum: of the inputs to the precision, of each product, of the result."""
 
@@ -56,7 +56,7 @@ def check_derived(
         raise TensorError(
             f"tolerance derived is for computed tensors, and {tensor} is an input", assertion.where
         )
-    unit = max(UNITS.get(kind, 0.0) for kind in stored)
+    unit = unit_roundoff(*stored)
     bound = rounding_bound(layer, plan, tensors, tensor, unit)
     found = compare(array, reference, rtol=0.0, atol=0.0, equal_nan=False)
     with np.errstate(all="ignore"):

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from cnncli.checks.bench import Bench, Fault
 from cnncli.checks.check import Check
+from cnncli.floats import FLOAT64, float_type
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAME = 1e-6
-"""Relative distance up to which two tensors are one; coarser where the tensor's own type is."""
-PRECISION = {"float32": 1e-6, "float16": 4e-3, "bfloat16": 3e-2}
+SAME = FLOAT64.same_tensor
 MOST_ELEMENTS = 4_000_000
 """Some sixty passes of the layer are made: larger tensors are not diagnosed, and that is said."""
 CLOSER = 0.1
@@ -87,7 +86,7 @@ def full_diagnosis(
     with np.errstate(all="ignore"):
         wrong = np.asarray(wrong, np.float64)
         right = bench.right
-        same = max(SAME, PRECISION.get(stored or "float64", SAME))
+        same = float_type(stored).same_tensor
         away = distance(wrong, right)
         causes, faults, others = [], [], []
         for fault in FAULTS:

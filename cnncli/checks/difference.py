@@ -9,7 +9,8 @@ from cnncli.checks.check import Worst
 from cnncli.checks.compare import Comparison, compare, wrong_elements
 from cnncli.checks.patterns import Pattern, find_patterns
 from cnncli.checks.relations import Relation, find_relations
-from cnncli.checks.ulps import coarsest, ulp_errors
+from cnncli.checks.ulps import ulp_errors
+from cnncli.floats import coarsest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,16 +117,16 @@ def _ulps(
 ) -> Ulps | None:
     import numpy as np
 
-    dtype = coarsest(*stored)
-    if dtype is None:
+    kind = coarsest(*stored)
+    if kind is None:
         return None
-    errors = ulp_errors(a, b, dtype)
+    errors = ulp_errors(a, b, kind.name)
     if not equal_nan:
         errors[np.isnan(b)] = np.nan
     place = int(np.argmax(np.where(np.isnan(errors), np.inf, errors)))
     index = tuple(int(i) for i in np.unravel_index(place, a.shape))
     return Ulps(
-        dtype=dtype,
+        dtype=kind.name,
         max=float(errors.max()),
         mean=float(errors.mean()),
         worst=Worst(index=index, got=a[index].item(), expected=b[index].item()),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Assertion, Index
 from cnncli.checks.check import Check, Worst, why_untested
-from cnncli.checks.compare import compare, default_tolerance
+from cnncli.checks.compare import compare
 from cnncli.errors import TensorError
+from cnncli.floats import default_tolerance
 from cnncli.layers.base import Shape
 
 if TYPE_CHECKING:

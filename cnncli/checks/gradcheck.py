@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.case import GradcheckOptions
 from cnncli.checks.check import Check, Worst
-from cnncli.checks.identities import TOLERANCES as IDENTITY_TOLERANCES
 from cnncli.checks.identities import identities
-from cnncli.checks.judging import RTOL, Judged, Reference, judge
+from cnncli.checks.judging import Judged, Reference, judge
 from cnncli.checks.numeric import (
     NumericGradient,
     Progress,
@@ -21,12 +20,11 @@ from cnncli.checks.numeric import (
 )
 from cnncli.checks.ties import Ties, find_ties
 from cnncli.errors import ConfigError
+from cnncli.floats import FLOAT64, float_type
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-EPS = 2.0**-52
 
 
 def check_gradients(
@@ -112,7 +110,7 @@ class _Job:
             seed=self.seed,
             progress=self.progress,
         )
-        rounding = found.rounding + 32 * EPS * found.terms
+        rounding = found.rounding + 32 * FLOAT64.eps * found.terms
         if method.name == "central" and not ties and not self.layer.linear_in(plan, source):
             deviation = float(np.std(tensors[source])) or 1.0
             rounding = rounding + found.terms * (method.step / deviation) ** 2 / 6
@@ -135,7 +133,7 @@ class _Job:
         slope, terms = along_random_direction(
             self.layer, self.plan, tensors, source, found.method, self.seed
         )
-        return not abs(slope) > 64 * EPS * terms
+        return not abs(slope) > 64 * FLOAT64.eps * terms
 
     def checks(
         self, name: str, subject: Any, array: NDArray[Any], stored: str, reference: Reference
@@ -258,12 +256,11 @@ class _Job:
         Ours has rounding alone to answer for. A gradient that was given may have been stored
         narrower on its way, and is as exact as the gradient check demands of its elements.
         """
-        exact = IDENTITY_TOLERANCES["float64"]
         if subject == "ours":
-            return IDENTITY_TOLERANCES.get(stored, exact), 0.0
+            return float_type(stored).identity_rtol, 0.0
         given = self.options.rtol
-        rtol = RTOL.get(stored, RTOL["float64"]) if given is None else given
-        return max(exact, rtol), self.options.atol or 0.0
+        rtol = float_type(stored).gradient_rtol if given is None else given
+        return max(FLOAT64.identity_rtol, rtol), self.options.atol or 0.0
 
 
 def _judge_step(step: float, source: str, array: NDArray[Any]) -> None:
@@ -321,7 +318,7 @@ def why_vacuous(layer: Layer, plan: Plan, tensors: Tensors, name: str) -> str:
         axes = (0, *range(2, dy.ndim))
         if dy.size == dy.shape[1]:
             return start + "each channel has one value, which is its own mean; give more samples"
-        if np.all(np.ptp(dy, axis=axes) <= 64 * EPS * np.abs(dy).max()):
+        if np.all(np.ptp(dy, axis=axes) <= 64 * FLOAT64.eps * np.abs(dy).max()):
             return start + (
                 "dy is the same all over each channel, and bn's dx is then 0 for any x; "
                 "leave --dy out and it is random normal"

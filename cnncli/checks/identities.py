@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnncli.floats import float_type
 from cnncli.layers.base import Layer, Plan, Tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# Relative to the sum of absolute terms, by the gradient's stored type.
-TOLERANCES = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +109,7 @@ def _sums_to_zero(
     """
     import numpy as np
 
-    from cnncli.checks.derived import UNITS, rounding_bound
+    from cnncli.checks.derived import rounding_bound
 
     x, size = tensors["x"], np.abs(tensors["dy"])
     axes = (0, *range(2, x.ndim))
@@ -120,7 +118,7 @@ def _sums_to_zero(
     hat = np.abs(x - x.mean(axis=axes, keepdims=True)) / sigma
     means = [part.mean(axis=axes, keepdims=True) for part in (size, size * hat)]
     each = np.abs(tensors["gamma"]).reshape(columns) / sigma * (size + means[0] + hat * means[1])
-    unit = UNITS.get(stored, UNITS["float64"])
+    unit = float_type(stored).unit_roundoff
     sums = gradient.sum(axis=axes)
     return Identity(
         text="dx sums to 0 in each channel",

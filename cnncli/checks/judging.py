@@ -9,13 +9,13 @@ from cnncli.cases.case import GradcheckOptions
 from cnncli.checks.check import Verdict
 from cnncli.checks.numeric import NumericGradient
 from cnncli.checks.ties import Ties, can_be_shared, components
+from cnncli.floats import FLOAT64, float_type
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RTOL = {"float64": 1e-6, "float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
-UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-EPS = UNIT["float64"]
+
+EPS = FLOAT64.eps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def judge(
     a, n = analytic.reshape(-1)[places], reference.numeric.values.reshape(-1)[places].copy()
     terms = reference.numeric.terms.reshape(-1)[places]
     rounding = reference.rounding.reshape(-1)[places]
-    rtol = RTOL.get(stored, RTOL["float64"]) if options.rtol is None else options.rtol
+    rtol = float_type(stored).gradient_rtol if options.rtol is None else options.rtol
     with np.errstate(all="ignore"):
         largest, most = _largest(n), _largest(terms)
         noise = min(_largest(rounding) + 64 * EPS * most, rtol * most)
@@ -76,7 +76,7 @@ def judge(
         zero = not tied.count and bool((np.abs(n) <= 64 * EPS * most + _largest(rounding)).all())
         if zero and options.atol is None:
             # What a right gradient of zero is left with, in the precision that it was found in.
-            atol = 64 * UNIT.get(stored, EPS) * most + _largest(rounding)
+            atol = 64 * float_type(stored).eps * most + _largest(rounding)
         error, sizes = np.abs(a - n), np.maximum(np.abs(a), np.abs(n))
         allowed = atol + rtol * sizes
         if zero:

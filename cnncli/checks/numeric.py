@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from cnncli.floats import FLOAT64
 from cnncli.layers.base import Layer, Plan, Tensors
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 COMPLEX_STEP = 1e-20
 CURVED_STEP = 1e-4  # of the argument's own deviation: where truncation and rounding meet for bn
 CHUNK_BYTES = 4 << 20
-EPS = 2.0**-52
 LEAK_TRIALS = 8
 Progress = Callable[[str, int, int], None]
 """Told the tensor, the evaluations made and those there will be."""
@@ -187,7 +187,7 @@ class _Probe:
             slope = y[:many] - y[many:]
             slope /= 2 * step
             largest = 0.0 if self.moves_only else float(np.abs(y).max(initial=0.0))
-            noise = 4 * EPS * largest / step
+            noise = 4 * FLOAT64.eps * largest / step
         self.scale = max(self.scale, float(np.abs(slope).max(initial=0.0)))
         return slope, noise
 
@@ -303,7 +303,7 @@ def _leak(slope: NDArray[Any], nobody: NDArray[Any], scale: float) -> str | None
     """Return the first output that moved though nothing that it depends on did."""
     import numpy as np
 
-    moved = nobody & (np.abs(slope) > 64 * EPS * scale)
+    moved = nobody & (np.abs(slope) > 64 * FLOAT64.eps * scale)
     if not moved.any():
         return None
     place = np.unravel_index(int(moved.argmax()), moved.shape)[1:]

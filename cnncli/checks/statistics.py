@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnncli.checks.ulps import FORMATS
+from cnncli.floats import FLOATS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,8 +58,8 @@ def take_statistics(array: NDArray[Any], stored: str) -> Statistics:
         values = array[finite].astype(np.float64)
         sizes = np.abs(values)
         denormal = 0
-        if stored in FORMATS:
-            least = np.ldexp(1.0, FORMATS[stored].least_exponent)
+        if stored in FLOATS:
+            least = np.ldexp(1.0, FLOATS[stored].least_exponent)
             denormal = int(np.count_nonzero((sizes > 0) & (sizes < least)))
         counted: dict[str, Any] = {
             "elements": array.size,

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from cnncli.floats import FLOATS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class Format:
-    """A binary floating-point type: the bits of its fraction, and its least normal exponent."""
-
-    fraction: int
-    least_exponent: int
-
-
-FORMATS = {
-    "float16": Format(10, -14),
-    "bfloat16": Format(7, -126),
-    "float32": Format(23, -126),
-    "float64": Format(52, -1022),
-}
-
-
-def coarsest(*dtypes: str) -> str | None:
-    """Return the type with the fewest digits among the floating-point ones, None without any."""
-    known = [dtype for dtype in dtypes if dtype in FORMATS]
-    return min(known, key=lambda dtype: FORMATS[dtype].fraction, default=None)
-
-
 def ulp(values: NDArray[Any], stored: str) -> NDArray[Any]:
     """Return the distance from each finite value to the next number of type `stored`.
 
-    2**(e - fraction) for 2**e <= |value| < 2**(e+1); below the least normal number it no longer
-    shrinks (IEEE 754).
+    2**(e + 1 - significand) for 2**e <= |value| < 2**(e+1); below the least normal number it no
+    longer shrinks (IEEE 754).
     """
     import numpy as np
 
-    form = FORMATS[stored]
+    kind = FLOATS[stored]
     _, above = np.frexp(values)  # value = m * 2**above with 0.5 <= |m| < 1
-    exponent = np.where(values == 0, form.least_exponent, above - 1)
-    spacing: NDArray[Any] = np.ldexp(1.0, np.maximum(exponent, form.least_exponent) - form.fraction)
-    return spacing
+    above = np.where(values == 0, kind.least_exponent + 1, above)
+    # The last bit of the significand of a number below 2**above.
+    last = np.maximum(above, kind.least_exponent + 1) - kind.significand
+    return np.asarray(np.ldexp(1.0, last))
 
 
 def ulp_errors(got: NDArray[Any], expected: NDArray[Any], stored: str) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from cnncli.cases.calls import Call
 from cnncli.cases.node import nearest
 from cnncli.checks.against import JUDGED_AS, ROUNDINGS, judge_by_rounding, judge_tensor
 from cnncli.checks.check import CHANGED, Check, wrote_into
-from cnncli.checks.compare import default_tolerance
+from cnncli.floats import FLOAT32, default_tolerance, float_type
 from cnncli.implementations.base import Computed
 from cnncli.implementations.usercode.isolate import Outcome, Returned, Trouble
 from cnncli.layers.base import Layer, Plan, Tensors, shape_text
@@ -25,7 +25,6 @@ VALUES = "wrong values"
 SHAPE = "wrong shape"
 TIES = "wrong at ties only"
 MISSING = "missing"
-FLOAT32 = 2.0**-24
 UNSTEADY = (
     "right when called first, not when called again: it keeps something from call to call "
     "(a global, a cache by shape, random numbers)"
@@ -165,7 +164,7 @@ def _judge(
     found = _explained(check, layer, right, theirs, stored, wrong)
     unknown = [row["cause"] for row in found.diagnosis or ()] == ["unknown"]
     if unknown and stored == "float64" and _is_of_float32(check, layer, right, theirs):
-        digits = f"1e{round(math.log10(check.norm_rel_error or FLOAT32))}"
+        digits = f"1e{round(math.log10(check.norm_rel_error or FLOAT32.unit_roundoff))}"
         cause = {"cause": f"{name} is right to about {digits}: something was computed in float32",
                  "distance": check.norm_rel_error, "fault": "float32 inside",
                  "look": "look for np.float32, or a library that computes in it"}  # fmt: skip
@@ -181,12 +180,12 @@ def _is_of_float32(check: Check, layer: Layer, right: Right, theirs: NDArray[Any
     """
     import numpy as np
 
-    from cnncli.checks.derived import UNITS, rounding_bound
+    from cnncli.checks.derived import rounding_bound
 
-    far = check.norm_rel_error or 0.0
-    if right.array.dtype != np.float64 or not FLOAT32 / 100 < far < 8 * FLOAT32:
+    far, unit = check.norm_rel_error or 0.0, FLOAT32.unit_roundoff
+    if right.array.dtype != np.float64 or not unit / 100 < far < 8 * unit:
         return False
-    bound = rounding_bound(layer, right.plan, right.tensors, check.tensor, UNITS["float32"])
+    bound = rounding_bound(layer, right.plan, right.tensors, check.tensor, unit)
     with np.errstate(all="ignore"):
         error = theirs - right.array
         size = float(np.linalg.norm(error) * np.linalg.norm(right.array))
@@ -224,7 +223,7 @@ def _tolerance(stored: str, ours: NDArray[Any], given: Tolerance) -> Tolerance:
     rtol, atol = default_tolerance(stored, str(ours.dtype))
     finite = np.abs(ours[np.isfinite(ours)])
     largest = float(finite.max(initial=0))
-    eps = max(float(np.finfo(kind).eps) for kind in (stored, str(ours.dtype)))
+    eps = max(float_type(kind).eps for kind in (stored, str(ours.dtype)))
     rounding = ROUNDINGS * eps * largest
     atol = max(rounding, min(atol, rtol * largest)) if largest else atol
     return replace(given, rtol=rtol, atol=atol)

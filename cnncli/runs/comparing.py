@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.draws import Streams
 from cnncli.cases.loose import PLACE, Loose, open_loose
-from cnncli.checks.compare import default_tolerance
 from cnncli.checks.difference import Difference, differ, difference_bytes
 from cnncli.checks.statistics import Statistics, statistics_bytes, take_statistics
 from cnncli.errors import CnncliError, MemoryBoundError
+from cnncli.floats import default_tolerance
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.record import check_record, plain
 from cnncli.runs.result import Status

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnncli.checks.derived import UNITS, rounding_bound
+from cnncli.checks.derived import rounding_bound
+from cnncli.floats import FLOAT32
 from tests.checks.command import expected_check, results
 from tests.checks.randomcases import random_case, with_gradients
 
@@ -27,7 +28,7 @@ def test_float32_stays_within_the_bound_of_every_element() -> None:
         computed = with_gradients(layer, plan, narrow)
         given = {key: exact[key] for key in (*plan.inputs, "dy")}
         for name in ("y", *plan.gradients):
-            bound = rounding_bound(layer, plan, given, name, UNITS["float32"])
+            bound = rounding_bound(layer, plan, given, name, FLOAT32.unit_roundoff)
             error = np.abs(computed[name].astype(np.float64) - exact[name])
             assert bound.shape == error.shape
             assert (error <= bound).all(), (seed, layer.name, name, plan.params)
@@ -42,7 +43,7 @@ def test_the_bound_is_no_licence(layer: str) -> None:
     for seed in range(100):
         made, plan, tensors = random_case(seed)
         if made.name == layer:
-            bound = rounding_bound(made, plan, tensors, "y", UNITS["float32"])
+            bound = rounding_bound(made, plan, tensors, "y", FLOAT32.unit_roundoff)
             size = float(np.linalg.norm(tensors["y"]))
             assert float(np.linalg.norm(bound)) <= 6e-4 * max(size, 1.0)
             seen += 1
