@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import numpy as np
 
 from cnncli.floats import FLOATS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from cnncli.layers.base import Array
 
 
-def ulp(values: NDArray[Any], stored: str) -> NDArray[Any]:
+def ulp(values: Array, stored: str) -> Array:
     """Return the distance from each finite value to the next number of type `stored`.
 
     2**(e + 1 - significand) for 2**e <= |value| < 2**(e+1); below the least normal number it no
     longer shrinks (IEEE 754).
     """
-    import numpy as np
-
     kind = FLOATS[stored]
     _, above = np.frexp(values)  # value = m * 2**above with 0.5 <= |m| < 1
     above = np.where(values == 0, kind.least_exponent + 1, above)
@@ -26,14 +22,12 @@ def ulp(values: NDArray[Any], stored: str) -> NDArray[Any]:
     return np.asarray(np.ldexp(1.0, last))
 
 
-def ulp_errors(got: NDArray[Any], expected: NDArray[Any], stored: str) -> NDArray[Any]:
+def ulp_errors(got: Array, expected: Array, stored: str) -> Array:
     """Return |got - expected| in ulps of `expected`.
 
     Both have one shape. NaN where one is not finite and they differ; NaN beside NaN, and an
     infinity beside itself, are no error.
     """
-    import numpy as np
-
     with np.errstate(all="ignore"):
         a, b = got.astype(np.float64), expected.astype(np.float64)
         finite = np.isfinite(a) & np.isfinite(b)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.calls import Call
 from cnncli.cases.node import nearest
-from cnncli.checks.against import JUDGED_AS, ROUNDINGS, judge_by_rounding, judge_tensor
+from cnncli.checks.against import JUDGED_AS, ROUNDINGS, judge_tensor
+from cnncli.checks.bounds import rounding_bound
 from cnncli.checks.check import CHANGED, Check, wrote_into
+from cnncli.checks.diagnosis import explain
+from cnncli.checks.ties import find_ties
 from cnncli.floats import FLOAT32, default_tolerance, float_type
 from cnncli.implementations.base import Computed
 from cnncli.implementations.usercode.isolate import Outcome, Returned, Trouble
-from cnncli.layers.base import Layer, Plan, Tensors, shape_text
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from cnncli.layers.base import Layer, Plan, Problem, Tensors, shape_text
 
 VALUES = "wrong values"
 SHAPE = "wrong shape"
@@ -133,25 +135,20 @@ def _judge(
             expected=list(ours.shape),
             note=f"{shape_text(shape)} should be {shape_text(ours.shape)}",
         )
-    import numpy as np
-
     theirs, stored = returned.array, str(returned.array.dtype)
     if ours.dtype.kind == "f" and theirs.dtype.kind != "f":
         theirs = theirs.astype(np.float64)
     computed = Computed(tensors={name: theirs}, stored=_judged_as(stored, ours))
-    check = judge_tensor(label, name, computed, ours, _tolerance(computed.stored, ours, tolerance))
-    if tolerance.derived and check.elements:
-        types = (computed.stored, str(ours.dtype))
-        check = judge_by_rounding(
-            check, layer, right.plan, {**right.tensors, name: theirs}, ours, types, tolerance
-        )
+    problem = Problem(layer=layer, plan=right.plan, tensors=right.tensors)
+    allowed = _tolerance(computed.stored, ours, tolerance)
+    check = judge_tensor(label, name, computed, ours, allowed, problem)
     if stored == "float16" != computed.stored and ours.dtype.kind == "f":
         check = replace(check, note=_narrow_note(check.note, tolerance))
     if check.verdict != "fail":
         return check
-    wrong = _wrong_places(check, theirs, ours)
+    wrong = None if check.comparison is None else check.comparison.wrong
     if check.reason == VALUES and wrong is not None:
-        ties = tied_places(right, name)
+        ties = tied_places(problem, name)
         if ties is not None and not (wrong & ~ties).any():
             check = replace(check, reason=TIES)
     if stored[0] in "iub" and ours.dtype.kind == "f" and check.reason == VALUES:
@@ -161,35 +158,36 @@ def _judge(
                      "look": "make the array that results are written to of float64"}  # fmt: skip
             return replace(check, note=note, diagnosis=[cause])
         check = replace(check, note=note)
-    found = _explained(check, layer, right, theirs, stored, wrong)
+    found = _explained(check, problem, theirs, stored)
     unknown = [row["cause"] for row in found.diagnosis or ()] == ["unknown"]
-    if unknown and stored == "float64" and _is_of_float32(check, layer, right, theirs):
-        digits = f"1e{round(math.log10(check.norm_rel_error or FLOAT32.unit_roundoff))}"
+    if unknown and stored == "float64" and _is_of_float32(check, problem, ours, theirs):
+        assert check.comparison is not None
+        far = check.comparison.norm_rel_error
+        digits = f"1e{round(math.log10(far))}"
         cause = {"cause": f"{name} is right to about {digits}: something was computed in float32",
-                 "distance": check.norm_rel_error, "fault": "float32 inside",
+                 "distance": far, "fault": "float32 inside",
                  "look": "look for np.float32, or a library that computes in it"}  # fmt: skip
         return replace(found, diagnosis=[cause], runner_up=None, sits=None)
     return found
 
 
-def _is_of_float32(check: Check, layer: Layer, right: Right, theirs: NDArray[Any]) -> bool:
+def _is_of_float32(
+    check: Check, problem: Problem, ours: NDArray[Any], theirs: NDArray[Any]
+) -> bool:
     """Tell whether the errors are such as float32 makes in each element's own sum.
 
     Its bound alone is loose: they must be small as a whole too, and not follow the tensor itself,
     as an eps in the wrong place does.
     """
-    import numpy as np
-
-    from cnncli.checks.derived import rounding_bound
-
-    far, unit = check.norm_rel_error or 0.0, FLOAT32.unit_roundoff
-    if right.array.dtype != np.float64 or not unit / 100 < far < 8 * unit:
+    far = 0.0 if check.comparison is None else check.comparison.norm_rel_error
+    unit = FLOAT32.unit_roundoff
+    if ours.dtype != np.float64 or not unit / 100 < far < 8 * unit:
         return False
-    bound = rounding_bound(layer, right.plan, right.tensors, check.tensor, unit)
+    bound = rounding_bound(problem, check.tensor, unit)
     with np.errstate(all="ignore"):
-        error = theirs - right.array
-        size = float(np.linalg.norm(error) * np.linalg.norm(right.array))
-        follows = abs(float(np.vdot(error, right.array))) / size
+        error = theirs - ours
+        size = float(np.linalg.norm(error) * np.linalg.norm(ours))
+        follows = abs(float(np.vdot(error, ours))) / size
         return bool((np.abs(error) <= bound).all()) and follows < 0.5
 
 
@@ -216,8 +214,6 @@ def _tolerance(stored: str, ours: NDArray[Any], given: Tolerance) -> Tolerance:
 
     The default `atol` alone would pass zeros for a tensor whose every element is below it.
     """
-    import numpy as np
-
     if given.rtol is not None or given.atol is not None or ours.dtype.kind != "f":
         return given
     rtol, atol = default_tolerance(stored, str(ours.dtype))
@@ -229,48 +225,21 @@ def _tolerance(stored: str, ours: NDArray[Any], given: Tolerance) -> Tolerance:
     return replace(given, rtol=rtol, atol=atol)
 
 
-def _explained(
-    check: Check,
-    layer: Layer,
-    right: Right,
-    theirs: NDArray[Any],
-    stored: str,
-    wrong: NDArray[np.bool_] | None,
-) -> Check:
-    from cnncli.checks.diagnosis import explain
-
-    if check.tensor not in {"y", *right.plan.gradients}:
+def _explained(check: Check, problem: Problem, theirs: NDArray[Any], stored: str) -> Check:
+    if check.tensor not in {"y", *problem.plan.gradients}:
         return check
-    found = explain(check, layer, right.plan, right.tensors, theirs, stored, wrong)
+    found = explain(check, problem, theirs, stored)
     if check.reason == TIES and (found.diagnosis or [{}])[0].get("cause") == "unknown":
         return replace(found, diagnosis=None)
     return found
 
 
-def _wrong_places(
-    check: Check, theirs: NDArray[Any], ours: NDArray[Any]
-) -> NDArray[np.bool_] | None:
-    """Return which elements are wrong, None where the shapes differ."""
-    import numpy as np
-
-    if theirs.shape != ours.shape or check.rtol is None or check.atol is None:
-        return None
-    with np.errstate(all="ignore"):
-        a, b = theirs.astype(np.float64), ours.astype(np.float64)
-        return np.asarray(~((np.abs(a - b) <= check.atol + check.rtol * np.abs(b)) | (a == b)))
-
-
-def tied_places(right: Right, name: str) -> NDArray[np.bool_] | None:
+def tied_places(problem: Problem, name: str) -> NDArray[np.bool_] | None:
     """Return which elements of max pooling's dx or indices hang on a tie; None elsewhere."""
-    import numpy as np
-
-    plan = right.plan
-    if plan.layer != "pool" or plan.params["mode"] != "max" or name not in ("dx", "indices"):
+    plan = problem.plan
+    ties = find_ties(problem.changed(dy=np.ones(plan.upstream)))
+    if ties is None or name not in ("dx", "indices"):
         return None
-    from cnncli.checks.ties import find_ties
-
-    x = np.asarray(right.tensors["x"], np.float64)
-    ties = find_ties(plan, x, np.ones(plan.upstream))
     shape = plan.inputs["x"] if name == "dx" else plan.upstream
     mask = np.zeros(int(np.prod(shape)), bool)
     for window, elements in ties.edges.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from cnncli.checks.check import UNTESTED, Check
+from cnncli.checks.check import UNTESTED, Check, Comparison
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
 from cnncli.report.numbers import apart_texts, error_text, index_text, number_text, value_text
@@ -112,9 +112,9 @@ def show_results(
 def _accuracy_text(result: Result) -> str:
     """Return the largest distance of a gradient of ours from the numeric one, whole-array."""
     errors = [
-        check.norm_rel_error
+        check.comparison.norm_rel_error
         for check in result.checks
-        if check.subject == "ours" and check.norm_rel_error is not None
+        if check.subject == "ours" and check.comparison is not None and not check.identity
     ]
     return error_text(max(errors, default=None))
 
@@ -129,11 +129,12 @@ def check_table(console: Console, checks: Sequence[Check]) -> Table:
     full = not console.is_terminal
     table = _table("check", "tensor", "max abs", "max rel", "worst", "verdict")
     for check in checks:
+        found = check.comparison
         table.add_row(
             _text(_check_name(check)),
             check.tensor,
-            error_text(check.max_abs_error),
-            error_text(check.max_rel_error),
+            error_text(None if found is None else found.max_abs_error),
+            error_text(None if found is None else found.max_rel_error),
             _text(_worst_text(check, full)),
             _text(check.verdict, STYLES[check.verdict]),
         )
@@ -160,8 +161,8 @@ def squares_text(checks: Sequence[Check]) -> list[str]:
     """Say of each implementation how far it is in sum_squared_error, the notebook's own figure."""
     sums: dict[str, list[str]] = {}
     for check in checks:
-        if check.check == "against" and check.sum_squared_error is not None:
-            text = f"{check.tensor} {error_text(check.sum_squared_error)}"
+        if check.check == "against" and check.comparison is not None:
+            text = f"{check.tensor} {error_text(check.comparison.sum_squared_error)}"
             sums.setdefault(str(check.implementation), []).append(text)
     return [f"sum_squared_error of {name}: {', '.join(each)}" for name, each in sums.items()]
 
@@ -237,14 +238,19 @@ def identity_text(check: Check, full: bool) -> str:
     return f"{place}{left}, not {right} ({how})"
 
 
+def wrong_text(found: Comparison) -> str:
+    """Say how many elements are wrong, where some are."""
+    return f"; {found.mismatched} of {found.elements} wrong" if found.mismatched else ""
+
+
 def _worst_text(check: Check, full: bool) -> str:
     """Return the worst element and both its values, or the two things that differ."""
     if check.identity and check.worst is not None:
         return identity_text(check, full)
-    if check.worst is not None:
+    if check.comparison is not None and check.worst is not None:
         got, expected = apart_texts(check.worst.got, check.worst.expected, full=full)
         against = {"expect": "expected", "gradcheck": "numeric"}.get(check.check, "ours")
-        many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
+        many = wrong_text(check.comparison)
         if check.note and (check.bound_share is not None or UNTESTED in check.note):
             many += f"; {check.note}"
         return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"

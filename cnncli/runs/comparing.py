@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Tolerance
@@ -16,7 +16,7 @@ from cnncli.checks.statistics import Statistics, statistics_bytes, take_statisti
 from cnncli.errors import CnncliError, MemoryBoundError
 from cnncli.floats import default_tolerance
 from cnncli.runs.memory import judge_memory
-from cnncli.runs.record import check_record, plain
+from cnncli.runs.record import plain
 from cnncli.runs.result import Status
 
 if TYPE_CHECKING:
@@ -145,19 +145,21 @@ def compared_record(compared: Compared) -> dict[str, Any]:
     if compared.difference is not None:
         data["difference"] = _difference_record(compared.difference)
     if compared.as_layer is not None:
-        data["as_layer"] = check_record(compared.as_layer)
+        data["as_layer"] = compared.as_layer.record()
     data |= {"seconds": round(compared.seconds, 6), "reproduce": compared.reproduce or None}
     return plain(_without_none(data))  # type: ignore[no-any-return]
 
 
 def _difference_record(difference: Difference) -> dict[str, Any]:
-    data = asdict(difference)
-    found = data.pop("comparison") or {}
+    data, found = asdict(replace(difference, comparison=None)), difference.comparison
+    figures = {} if found is None else found.figures()
+    if found is not None and found.worst is not None:
+        figures["worst"] = asdict(found.worst)
     shapes = data.pop("shapes")
     data["verdict"] = "pass" if difference.passes else "fail"
     if shapes[0] != shapes[1]:
         data |= {"reason": "wrong shape", "got": list(shapes[0]), "expected": list(shapes[1])}
-    return {"verdict": data.pop("verdict"), **data, **found}
+    return {"verdict": data.pop("verdict"), **data, **figures}
 
 
 def _without_none(data: Any) -> Any:

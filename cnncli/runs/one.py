@@ -239,8 +239,8 @@ def _check(
 ) -> list[Check]:
     case = ingredients.case
     if case.expect:
-        from cnncli.checks.expected import judge_expected
-        from cnncli.checks.meant import with_meant
+        from cnncli.checks.expect import judge_assertion
+        from cnncli.checks.lookalike import with_lookalike
     layout = case.settings.layout
     outside = {name: tensor.array for name, tensor in tensors.items()}
     inside = {name: to_inside(layout, name, array) for name, array in outside.items()}
@@ -265,22 +265,20 @@ def _check(
             if whole and reference is not None:
                 reference = to_inside(layout, name, reference)
             arrays = inside if whole or assertion.kind in CHANNEL_STATISTICS else outside
-            check = judge_expected(
-                case.layer, plan, arrays, assertion, name, tensor.stored, reference, stored
-            )
+            problem = Problem(layer=case.layer, plan=plan, tensors=arrays)
+            given_array = None if reference is None else (reference, stored)
+            check = judge_assertion(assertion, problem, name, tensor.stored, given_array)
             if whole and assertion.source is not None:
-                check = with_meant(check, plan, assertion.source, written, layout)
+                check = with_lookalike(check, plan, assertion.source, written, layout)
             checks.append(_placed_outside(check, layout) if whole else check)
             if assertion.kind == "npy" and reference is not None:
                 _keep(keep, "expected", {name: reference}, tensors, layout)
     if case.gradcheck is not None:
-        from cnncli.checks.gradcheck import check_gradients
+        from cnncli.checks.gradients import check_gradients
 
         numeric: dict[str, NDArray[Any]] = {}
         found = check_gradients(
-            case.layer,
-            plan,
-            inside,
+            Problem(layer=case.layer, plan=plan, tensors=inside),
             judged,
             case.gradcheck,
             case.settings.seed,
@@ -290,7 +288,7 @@ def _check(
         for one in found:
             arrays_given = given.get(one.tensor, []) if one.subject == "expected" else []
             is_alone = len(arrays_given) == 1 and not one.identity
-            check = with_meant(one, plan, *arrays_given[0], layout) if is_alone else one
+            check = with_lookalike(one, plan, *arrays_given[0], layout) if is_alone else one
             checks.append(_placed_outside(check, layout))
         last = {name: arrays[-1][0] for name, arrays in judged.items() if name in numeric}
         _keep(keep, "numeric", numeric, tensors, layout)
@@ -304,7 +302,7 @@ def _doubt_dy(check: Check, case: Case) -> Check:
     gradients = case.layer.gradient_names
     if check.verdict != "fail" or not is_theirs or "dy" in case.sources:
         return check
-    if check.tensor not in gradients or check.elements is None or check.identity:
+    if check.tensor not in gradients or not check.compares_elements:
         return check  # not of a gradient's values
     doubt = "dy was not given, so it was made here: was this gradient computed with that dy?"
     return replace(check, note=f"{check.note}; {doubt}" if check.note else doubt)
@@ -384,10 +382,11 @@ def _forgiven(
     case: Case, plan: Plan, ours: Tensors, checks: Sequence[Check], theirs: Tensors
 ) -> list[Check]:
     """Return checks as a gradient check judges ties, where the case is one of gradients."""
-    from cnncli.checks.kinks import forgive_ties
+    from cnncli.checks.ties import forgive_ties
 
+    problem = Problem(layer=case.layer, plan=plan, tensors=ours)
     return [
-        forgive_ties(check, case.layer, plan, ours, theirs.get(check.tensor))
+        forgive_ties(check, problem, theirs.get(check.tensor))
         if _is_gradchecked(case, check.tensor)
         else check
         for check in checks
@@ -396,11 +395,12 @@ def _forgiven(
 
 def _placed_outside(check: Check, layout: str) -> Check:
     """Return a check made on NCHW arrays with its worst place as the layout has it."""
-    if check.worst is None or layout == "nchw":
+    found = check.comparison
+    if found is None or found.worst is None or layout == "nchw":
         return check
-    axes = outward(layout, check.tensor, len(check.worst.index))
-    index = tuple(check.worst.index[axis] for axis in axes)
-    return replace(check, worst=replace(check.worst, index=index))
+    axes = outward(layout, check.tensor, len(found.worst.index))
+    index = tuple(found.worst.index[axis] for axis in axes)
+    return replace(check, comparison=replace(found, worst=replace(found.worst, index=index)))
 
 
 def _is_gradchecked(case: Case, name: str) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from cnncli.checks.check import Check
 from cnncli.runs.result import FORMAT, Result, TensorResult
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ def record(result: Result, *, values: bool = False) -> dict[str, Any]:
     if result.tensors:
         data["tensors"] = {name: _tensor(t, values) for name, t in result.tensors.items()}
     if result.tensors or result.checks:
-        data["checks"] = [check_record(check) for check in result.checks]
+        data["checks"] = [check.record() for check in result.checks]
     if result.explanations:
         from cnncli.runs.explaining import explanation_record
 
@@ -67,23 +65,6 @@ def _tensor(tensor: TensorResult, values: bool) -> dict[str, Any]:
 
 def _elements(array: NDArray[Any]) -> Any:
     return _plain(array.tolist())
-
-
-def check_record(check: Check) -> dict[str, Any]:
-    """Return a check as JSON data; a key that does not apply is absent."""
-    data = {
-        field.name: getattr(check, field.name)
-        for field in dataclasses.fields(check)
-        if getattr(check, field.name) is not None and field.name != "worst"
-    }
-    if check.worst is not None:
-        judged, by = ("analytic", "numeric") if check.check == "gradcheck" else ("got", "expected")
-        data["worst"] = {
-            "index": list(check.worst.index),
-            judged: check.worst.got,
-            by: check.worst.expected,
-        }
-    return data
 
 
 def plain(value: Any) -> Any:
