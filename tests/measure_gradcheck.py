@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from cnncli.cases.case import GradcheckOptions
-from cnncli.checks.gradcheck import check_gradients
+from cnncli.checks.gradients import check_gradients
+from cnncli.layers.base import Problem
 from tests.checks.randomcases import plan_of, with_gradients
 
 ROUNDS = 9
@@ -44,8 +45,8 @@ def main() -> None:
         return torch.nn.functional.conv2d(x, w, b, **PARAMS)
 
     def ours() -> None:
-        every = with_gradients(layer, plan, tensors)
-        checks = check_gradients(layer, plan, every, {}, GradcheckOptions(), 0)
+        every = with_gradients(Problem(layer=layer, plan=plan, tensors=tensors))
+        checks = check_gradients(every, {}, GradcheckOptions(), 0)
         assert {check.verdict for check in checks} == {"pass"}
 
     works: dict[str, Callable[[], object]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from cnncli.cases.assertions import KINDS as ASSERTIONS
 from cnncli.cases.assertions import TOLERANCES
 from cnncli.cases.case import CASE_KEYS
 from cnncli.cases.sources import KINDS, RAW_SIZES
-from cnncli.checks.check import Check
+from cnncli.checks.check import RECORD_KEYS
 from cnncli.cli.app import main
 from cnncli.layers.table import LAYERS
 from tests.refresh_readme import BLOCK, README, ROOT, commands, environment, rendered, summary
@@ -120,7 +119,7 @@ def test_paths_that_are_named_exist() -> None:
         *CASE_KEYS,
         *KINDS,
         *RAW_SIZES,
-        *(field.name for field in dataclasses.fields(Check)),
+        *RECORD_KEYS,
         *(tensor for layer in LAYERS.values() for tensor in layer.tensor_names),
     ],
 )

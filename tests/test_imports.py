@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ import cnncli
 PACKAGE = Path(cnncli.__file__).parent
 ROOMS = (
     *("cli", "report", "runs", "checks", "implementations"),
-    *("cases", "layers", "kernels", "errors", "process"),
+    *("cases", "layers", "kernels", "errors", "floats", "process"),
 )
 """Each may import itself and what stands to its right."""
+
+PLAIN_ROOMS = ("checks", "errors", "floats", "process")
+"""Their imports stand at the top of each module, and run in no circle."""
 
 ONLY = {"yaml": {"cases"}, "rich": {"report"}, "typer": {"cli"}}
 """The rooms that alone may import a package."""
@@ -104,8 +108,8 @@ def faults() -> list[str]:
                 wrong.append(f"{place}: not a dependency")
             elif room == "kernels" and top not in sys.stdlib_module_names and top != "numpy":
                 wrong.append(f"{place}: kernels import NumPy alone")
-            elif room in ("errors", "process") and top not in sys.stdlib_module_names:
-                wrong.append(f"{place}: {room} imports nothing")
+            elif room in ("errors", "floats", "process") and top not in sys.stdlib_module_names:
+                wrong.append(f"{place}: {room} import the standard library alone")
     return wrong
 
 
@@ -129,6 +133,53 @@ def test_every_room_is_known() -> None:
 
 def test_imports_run_one_way() -> None:
     assert faults() == []
+
+
+def in_circles(paths: Sequence[Path]) -> list[str]:
+    """Return the modules that import themselves, through others of these too."""
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths}
+    imports = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): {
+            module
+            for _, name in imports_of(path)
+            for module in (name, name.rpartition(".")[0])
+            if module in names
+        }
+        for path in paths
+    }
+    # What imports nothing that is left, or is imported by nothing that is left, is in no circle.
+    while True:
+        imported = set().union(*imports.values())
+        ends = {name for name, others in imports.items() if not others or name not in imported}
+        if not ends:
+            return sorted(imports)
+        imports = {n: others - ends for n, others in imports.items() if n not in ends}
+
+
+def modules_of(room: str) -> list[Path]:
+    return [path for other, path in sources() if other == room]
+
+
+@pytest.mark.parametrize("room", PLAIN_ROOMS)
+def test_no_circles_and_nothing_hidden(room: str) -> None:
+    assert in_circles(modules_of(room)) == []
+    hidden = [
+        f"{path.relative_to(PACKAGE.parent)}:{line}: {name}"
+        for path in modules_of(room)
+        for line, name in imports_of(path)
+        if line in lines_in_functions(path)
+    ]
+    assert hidden == []
+
+
+def test_a_circle_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cnncli/checks"
+    folder.mkdir(parents=True)
+    (folder / "a.py").write_text("from cnncli.checks import b\n")
+    (folder / "b.py").write_text("def f():\n    from cnncli.checks.c import name\n")
+    (folder / "c.py").write_text("if TYPE_CHECKING:\n    from cnncli.checks.b import name\n")
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "cnncli")
+    assert in_circles(modules_of("checks")) == ["cnncli.checks.b", "cnncli.checks.c"]
 
 
 def test_reader_sees_every_kind_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

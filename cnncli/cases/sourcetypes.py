@@ -15,6 +15,7 @@ from typing import Literal
 from cnncli.cases.node import nearest
 from cnncli.cases.sizes import Shape, extended, shape_text
 from cnncli.errors import TensorError
+from cnncli.floats import FLOATS
 
 KINDS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
@@ -30,15 +31,7 @@ KINDS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 """The kinds of made-up tensors, each with its options and what they are when left out."""
 
 RAW_SIZES = MappingProxyType(
-    {
-        "float16": 2,
-        "bfloat16": 2,
-        "float32": 4,
-        "float64": 8,
-        "int8": 1,
-        "uint8": 1,
-        "int32": 4,
-    }
+    {**{kind.name: kind.bytes for kind in FLOATS.values()}, "int8": 1, "uint8": 1, "int32": 4}
 )
 """The types of numbers in a raw file, with the bytes that one of them takes."""
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.cases.assertions import Assertion, Tolerance
+from cnncli.cases.assertions import Tolerance
 from cnncli.cases.node import nearest
-from cnncli.checks.check import Check, why_untested, wrote_into
-from cnncli.checks.compare import compare, default_tolerance
-from cnncli.checks.derived import UNITS, check_derived
+from cnncli.checks.bounds import rounding_bound, share_of_bound
+from cnncli.checks.check import Check, wrote_into
+from cnncli.checks.compare import allowed_error, compare, why_untested
 from cnncli.checks.mistakes import explain_mistake
 from cnncli.checks.reasons import CHANGED, JUDGED_AS, MISSING, SHAPE, VALUES
+from cnncli.floats import default_tolerance, float_type, unit_roundoff
 from cnncli.implementations.base import Computed, Task, Trouble
 from cnncli.layers.base import Problem, Shape, Tensors, shape_text
 
@@ -175,69 +176,46 @@ def _judge_tensor(label: str, right: Right, computed: Computed, tolerance: Toler
 def _compared(
     label: str, right: Right, theirs: NDArray[Any], computed: Computed, tolerance: Tolerance
 ) -> Check:
-    """Return the verdict on an array of the right shape."""
+    """Return the verdict on an array of the right shape, by rounding bounds if they are wanted."""
     name, ours, returned = right.name, right.array, computed.stored_of(right.name)
     stored = _judged_as(returned, ours)
     is_narrow = ours.dtype.kind == "f" and returned == "float16" != stored
-    rtol, atol = _tolerance(ours, stored, tolerance, is_declared=computed.stored is not None)
-    equal_nan = bool(tolerance.equal_nan)
-    found = compare(theirs, ours, rtol=rtol, atol=atol, equal_nan=equal_nan)
     notes = [] if computed.note is None else [computed.note]
-    if ours.dtype.kind == "f" and _is_coarser(stored, str(ours.dtype)) and not is_narrow:
+    if is_narrow:
+        judged = "" if _is_given(tolerance) else f": {JUDGED_AS}{stored}"
+        notes.append(f"it returns float16, which holds 3 digits{judged}")
+    elif ours.dtype.kind == "f" and unit_roundoff(stored) > unit_roundoff(str(ours.dtype)):
         notes.append(f"{JUDGED_AS}{stored}, which it computes in")
-    if not found.mismatched:
-        notes += filter(None, [why_untested(name, ours, atol)])
-    check = Check(
+    equal_nan = bool(tolerance.equal_nan)
+    rtol: float | None = None
+    atol: float | None = None
+    unit = None
+    if tolerance.derived:
+        unit = unit_roundoff(stored, str(ours.dtype))
+        bound = rounding_bound(right.problem, name, unit)
+        found = compare(theirs, ours, bound, equal_nan=equal_nan, by_share=True)
+        notes.insert(1 if is_narrow else 0, share_of_bound(found))
+    else:
+        rtol, atol = _tolerance(ours, stored, tolerance, is_declared=computed.stored is not None)
+        found = compare(theirs, ours, allowed_error(ours, rtol, atol), equal_nan=equal_nan)
+        if not found.mismatched:
+            notes += filter(None, [why_untested(name, ours, atol)])
+    return Check(
         check="against",
         implementation=label,
         tensor=name,
         verdict="fail" if found.mismatched else "pass",
         reason=VALUES if found.mismatched else None,
-        elements=found.elements,
-        mismatched=found.mismatched,
-        max_abs_error=found.max_abs_error,
-        max_rel_error=found.max_rel_error,
-        norm_rel_error=found.norm_rel_error,
-        sum_squared_error=found.sum_squared_error,
+        comparison=found,
         rtol=rtol,
         atol=atol,
-        passing_rtol=found.passing_rtol,
-        passing_atol=found.passing_atol,
-        worst=found.worst,
+        unit_roundoff=unit,
         note="; ".join(notes) or None,
     )
-    if tolerance.derived:
-        check = _by_rounding(check, right.problem, theirs, stored, tolerance)
-    if is_narrow:
-        note = "it returns float16, which holds 3 digits"
-        if tolerance.rtol is None and tolerance.atol is None:
-            note += f": {JUDGED_AS}{stored}"
-        check = replace(check, note="; ".join(filter(None, [note, check.note])))
-    return check
 
 
-def _by_rounding(
-    check: Check, right: Problem, theirs: NDArray[Any], stored: str, tolerance: Tolerance
-) -> Check:
-    """Return the check judged anew by the rounding bound of each element's own sum."""
-    name, ours = check.tensor, right.tensors[check.tensor]
-    assertion = Assertion(kind="npy", where="--tolerance", tolerance=tolerance)
-    tensors = {**right.tensors, name: theirs}
-    types = (stored, str(ours.dtype))
-    found = check_derived(right.layer, right.plan, tensors, assertion, name, ours, types)
-    note = "; ".join(text for text in (found.note, check.note) if text)
-    return replace(
-        check,
-        verdict=found.verdict,
-        reason=VALUES if found.verdict == "fail" else None,
-        mismatched=found.mismatched,
-        rtol=None,
-        atol=None,
-        bound_share=found.bound_share,
-        unit_roundoff=found.unit_roundoff,
-        worst=found.worst,
-        note=note or None,
-    )
+def _is_given(tolerance: Tolerance) -> bool:
+    return tolerance.rtol is not None or tolerance.atol is not None
 
 
 def _judged_as(stored: str, ours: NDArray[Any]) -> str:
@@ -250,10 +228,6 @@ def _judged_as(stored: str, ours: NDArray[Any]) -> str:
     return "float32" if stored == "float16" != str(ours.dtype) else stored
 
 
-def _is_coarser(stored: str, ours: str) -> bool:
-    return UNITS.get(stored, 0.0) > UNITS.get(ours, 0.0)
-
-
 def _tolerance(
     ours: NDArray[Any], stored: str, given: Tolerance, *, is_declared: bool
 ) -> tuple[float, float]:
@@ -264,7 +238,7 @@ def _tolerance(
     default. Elsewhere it is no larger than need be: the usual one would pass zeros for a tensor
     whose every element is below it.
     """
-    if given.rtol is not None or given.atol is not None:
+    if _is_given(given):
         return given.rtol or 0.0, given.atol or 0.0
     if ours.dtype.kind != "f":
         return 0.0, 0.0  # places and whole numbers are exact
@@ -273,8 +247,8 @@ def _tolerance(
     largest = float(np.abs(ours[np.isfinite(ours)]).max(initial=0))
     if is_declared:
         narrow = "float32" if "float32" in types else "float64"
-        return rtol, max(atol, ROUNDINGS * float(np.finfo(narrow).eps) * largest)
-    rounding = ROUNDINGS * max(float(np.finfo(kind).eps) for kind in types) * largest
+        return rtol, max(atol, ROUNDINGS * float_type(narrow).eps * largest)
+    rounding = ROUNDINGS * max(float_type(kind).eps for kind in types) * largest
     return rtol, max(rounding, min(atol, rtol * largest)) if largest else atol
 
 

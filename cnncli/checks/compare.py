@@ -1,152 +1,116 @@
-"""Element-by-element comparison of two arrays of one shape."""
+"""Element-by-element comparison of two arrays of one shape: where it is decided what is wrong."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import numpy as np
 
-from cnncli.checks.check import Worst
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-# rtol and atol by stored type: those of torch.testing.assert_close.
-TOLERANCES = {
-    "float64": (1e-7, 1e-7),
-    "float32": (1.3e-6, 1e-5),
-    "bfloat16": (1.6e-2, 1e-5),
-    "float16": (1e-3, 1e-5),
-}
+from cnncli.checks.check import UNTESTED, Comparison, Worst
+from cnncli.layers.base import Array
 
 
-def default_tolerance(*dtypes: str) -> tuple[float, float]:
-    """Return (rtol, atol) of the least precise of some stored types; whole numbers are exact."""
-    if all(dtype.startswith(("int", "uint", "bool")) for dtype in dtypes):
-        return 0.0, 0.0
-    known = [TOLERANCES[dtype] for dtype in dtypes if dtype in TOLERANCES]
-    return max(known, default=TOLERANCES["float64"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """How far an array is from what was expected, element by element.
-
-    `passing_rtol` is the least rtol with which atol = 0 passes, `passing_atol` the least atol
-    with which rtol = 0 does; infinite where no tolerance helps.
-    """
-
-    elements: int
-    mismatched: int
-    max_abs_error: float
-    max_rel_error: float
-    norm_rel_error: float
-    sum_squared_error: float
-    passing_rtol: float
-    passing_atol: float
-    worst: Worst | None
+def allowed_error(expected: Array, rtol: float, atol: float) -> Array:
+    """Return what each element of `expected` may be off: atol + rtol*|expected|."""
+    with np.errstate(all="ignore"):
+        size = np.abs(expected.astype(np.promote_types(expected.dtype, np.float64)))
+        return np.asarray(atol + rtol * size)
 
 
 def compare(
-    got: NDArray[Any], expected: NDArray[Any], *, rtol: float, atol: float, equal_nan: bool
+    got: Array,
+    expected: Array,
+    allowed: Array | float,
+    *,
+    equal_nan: bool = False,
+    by_share: bool = False,
 ) -> Comparison:
-    """Compare two real arrays of one shape: right is |got - expected| <= atol + rtol*|expected|.
+    """Compare two real arrays of one shape: right is |got - expected| <= `allowed`.
 
-    Equal infinities are right; a NaN is wrong unless `equal_nan` and both are NaN. Nothing
-    broadcasts. `worst` is the wrong element furthest beyond its tolerance, else the element with
-    the largest error.
+    `allowed` is a number or an array of that shape; where it is negative nothing is right. Equal
+    infinities are right; a NaN is wrong unless `equal_nan` and both are NaN. Nothing broadcasts.
+    `worst` is the wrong element furthest beyond what it is allowed; where none is wrong, the one
+    with the largest error, or `by_share` the one that takes most of what it is allowed.
     """
-    import numpy as np
-
     assert got.shape == expected.shape
-    with np.errstate(all="ignore"):
-        a, b, error, allowed, wrong = _judge(got, expected, rtol, atol, equal_nan)
-        largest = np.maximum(np.abs(a), np.abs(b))
-        relative = np.where(error == 0, 0, error / largest)
-        needed_rtol = np.where(error == 0, 0, error / np.abs(b))
-        squared = float(np.sum(np.square(error)))
-        norm = _norm_ratio(a, b)
-    place = _worst_place(error, allowed, wrong)
-    worst = None
-    if place is not None:
-        worst = Worst(index=place, got=got[place].item(), expected=expected[place].item())
-    return Comparison(
-        elements=got.size,
-        mismatched=int(wrong.sum()),
-        max_abs_error=_max(error),
-        max_rel_error=_max(relative),
-        norm_rel_error=norm,
-        sum_squared_error=squared,
-        passing_rtol=_least(needed_rtol),
-        passing_atol=_least(error),
-        worst=worst,
-    )
-
-
-def wrong_elements(
-    got: NDArray[Any], expected: NDArray[Any], *, rtol: float, atol: float, equal_nan: bool
-) -> NDArray[np.bool_]:
-    """Return which elements `compare` counts as mismatched, an array of both arrays' shape."""
-    import numpy as np
-
-    with np.errstate(all="ignore"):
-        return _judge(got, expected, rtol, atol, equal_nan)[-1]
-
-
-def _judge(
-    got: NDArray[Any], expected: NDArray[Any], rtol: float, atol: float, equal_nan: bool
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    """Return both arrays widened, the error, what is allowed, and which elements are wrong."""
-    import numpy as np
-
     wide = np.promote_types(np.promote_types(got.dtype, expected.dtype), np.float64)
     if got.dtype.kind in "iu" or expected.dtype.kind in "iu":
         wide = np.dtype(np.longdouble)  # holds 64-bit whole numbers exactly
-    a, b = got.astype(wide), expected.astype(wide)
-    # Of the widened numbers: NumPy compares int64 with uint64 or float64 as rounded float64.
-    same = np.asarray(a == b)
-    if equal_nan:
-        same |= np.isnan(a) & np.isnan(b)
-    error = np.asarray(np.abs(a - b))
-    error[same] = 0
-    allowed = atol + rtol * np.abs(b)
-    # `not (error <= allowed)` so that a NaN is wrong.
-    wrong = ~(same | ((error <= allowed) & np.isfinite(error)))
-    return a, b, error, allowed, wrong
+    with np.errstate(all="ignore"):
+        a, b = got.astype(wide), expected.astype(wide)
+        # Of the widened numbers: NumPy compares int64 with uint64 or float64 as rounded float64.
+        same = np.asarray(a == b)
+        if equal_nan:
+            same |= np.isnan(a) & np.isnan(b)
+        error = np.asarray(np.abs(a - b))
+        error[same] = 0
+        limit = np.broadcast_to(allowed, error.shape)
+        # `not (error <= limit)` so that a NaN is wrong.
+        wrong = np.asarray(~((same & ~(limit < 0)) | ((error <= limit) & np.isfinite(error))))
+        place = _worst_place(error, np.abs(limit), wrong, by_share)
+        return Comparison(
+            elements=got.size,
+            mismatched=int(wrong.sum()),
+            max_abs_error=_max(error),
+            max_rel_error=_max(_shares(error, np.maximum(np.abs(a), np.abs(b)))),
+            norm_rel_error=_norm_ratio(a, b),
+            sum_squared_error=float(np.sum(np.square(error))),
+            passing_rtol=_least(_shares(error, np.abs(b))),
+            passing_atol=_least(error),
+            largest_share=_max(_shares(error, np.abs(limit))),
+            worst=None
+            if place is None
+            else Worst(index=place, got=got[place].item(), expected=expected[place].item()),
+            wrong=wrong,
+        )
 
 
-def _norm_ratio(a: NDArray[Any], b: NDArray[Any]) -> float:
+def why_untested(tensor: str, right: Array, atol: float) -> str | None:
+    """Say that zeros would have passed for `right`, whose every element is within `atol` of zero.
+
+    None where that is not so, of an exact comparison, and of what is no floating-point number.
+    """
+    if right.dtype.kind != "f" or not right.size or not atol > 0:
+        return None
+    if not float(np.abs(right).max()) <= atol:
+        return None
+    other = "another dy" if tensor.startswith("d") else "larger values"
+    return (
+        f"{UNTESTED}: every element is within atol ({atol:g}) of zero; use {other}, or give --rtol"
+    )
+
+
+def _shares(error: Array, sizes: Array) -> Array:
+    """Return each error relative to a size: 0 for none, infinite beside 0."""
+    return np.where(error == 0, 0, error / sizes)
+
+
+def _norm_ratio(a: Array, b: Array) -> float:
     """Return |a-b| / max(|a|, |b|), NaN where not all is finite."""
     largest = max(_norm(a), _norm(b))
     return _norm(a - b) / largest if largest else 0.0
 
 
-def _norm(array: NDArray[Any]) -> float:
-    import numpy as np
-
+def _norm(array: Array) -> float:
     return float(np.sqrt(np.sum(np.square(array))))
 
 
-def _max(errors: NDArray[Any]) -> float:
+def _max(errors: Array) -> float:
     """Return the largest error, NaN where one is NaN."""
     return float(errors.max()) if errors.size else 0.0
 
 
-def _least(needed: NDArray[Any]) -> float:
-    import numpy as np
-
+def _least(needed: Array) -> float:
     return float("inf") if np.isnan(needed).any() else _max(needed)
 
 
 def _worst_place(
-    error: NDArray[Any], allowed: NDArray[Any], wrong: NDArray[np.bool_]
+    error: Array, limit: Array, wrong: Array, by_share: bool
 ) -> tuple[int, ...] | None:
-    import numpy as np
-
     if not error.size:
         return None
-    with np.errstate(all="ignore"):
-        score = np.where(wrong, error / np.where(allowed > 0, allowed, 1), error)
+    score = error
+    if by_share or wrong.any():
+        score = error / np.where(limit > 0, limit, 1)
+        score = np.where(np.isnan(score), np.inf, score)
     if wrong.any():
-        score = np.where(wrong, np.where(np.isnan(score), np.inf, score), -1)
+        score = np.where(wrong, score, -1)
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(score)), error.shape))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
 
-from cnncli.checks.bench import Bench, Fault
+import numpy as np
+
 from cnncli.checks.check import Check
-from cnncli.layers.base import Layer, Plan, Tensors, shape_text
+from cnncli.checks.faults import batchnorm
+from cnncli.checks.faults.faultbench import Fault, FaultBench
+from cnncli.checks.faults.probes import probe_benches
+from cnncli.checks.faults.table import FAULTS
+from cnncli.checks.places import where_errors_sit
+from cnncli.floats import FLOAT64, float_type
+from cnncli.layers.base import Array, Problem, shape_text
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-SAME = 1e-6
-"""Relative distance up to which two tensors are one; coarser where the tensor's own type is."""
-PRECISION = {"float32": 1e-6, "float16": 4e-3, "bfloat16": 3e-2}
+SAME = FLOAT64.same_tensor
 MOST_ELEMENTS = 4_000_000
 """Some sixty passes of the layer are made: larger tensors are not diagnosed, and that is said."""
 CLOSER = 0.1
@@ -51,47 +52,29 @@ class Diagnosis:
 
 
 def diagnose(
-    layer: Layer, plan: Plan, tensors: Tensors, name: str, wrong: NDArray[Any], stored: str = ""
-) -> list[Cause]:
+    problem: Problem, name: str, wrong: Array, stored: str = "", called: str | None = None
+) -> Diagnosis:
     """Return the named faults that give `wrong` as tensor `name`, best first; none if unknown.
 
-    `tensors` holds every input of the plan and, for gradients, dy. A fault that changes nothing
-    here is no cause. `wrong` may have any shape: the shape often tells.
+    The problem's tensors hold every input and, for gradients, dy. A fault that changes nothing
+    here is no cause. `wrong` may have any shape: the shape often tells. `called` is what the texts
+    call it, by default its name.
     """
-    return full_diagnosis(layer, plan, tensors, name, wrong, stored).causes
-
-
-def full_diagnosis(
-    layer: Layer,
-    plan: Plan,
-    tensors: Tensors,
-    name: str,
-    wrong: NDArray[Any],
-    stored: str = "",
-    called: str | None = None,
-) -> Diagnosis:
-    """Return the causes of a wrong tensor as `diagnose` does, with the runner-up; see Diagnosis.
-
-    `called` is what the texts call it, by default its name.
-    """
-    import numpy as np
-
-    from cnncli.checks.faults import FAULTS
-
+    plan, tensors = problem.plan, problem.tensors
     names = (*plan.inputs, "dy")
     wide = {key: np.asarray(tensors[key], np.float64) for key in names if key in tensors}
-    bench = Bench(layer, plan, wide, name)
+    bench = FaultBench(replace(problem, tensors=wide), name)
     called = called or name
     if name == "indices" or (name in plan.gradients and "dy" not in wide):
         return Diagnosis(causes=[], runner_up=None)
     with np.errstate(all="ignore"):
         wrong = np.asarray(wrong, np.float64)
         right = bench.right
-        same = max(SAME, PRECISION.get(stored or "float64", SAME))
+        same = float_type(stored).same_tensor
         away = distance(wrong, right)
         causes, faults, others = [], [], []
         for fault in FAULTS:
-            if not fault.applies(layer.name, name):
+            if not fault.applies(plan.layer, name):
                 continue
             far = _nearest(fault.variants(bench), wrong, right)
             if far is None:
@@ -119,10 +102,8 @@ def full_diagnosis(
     )
 
 
-def distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+def distance(a: Array, b: Array) -> float:
     """Return |a-b| / max(|a|, |b|): 0 for equal, infinite where shapes differ or a NaN stands."""
-    import numpy as np
-
     if a.shape != b.shape:
         return float("inf")
     largest = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
@@ -130,21 +111,15 @@ def distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     return far if np.isfinite(far) else float("inf")
 
 
-def _nearest(
-    variants: list[NDArray[Any]], wrong: NDArray[Any], right: NDArray[Any]
-) -> float | None:
+def _nearest(variants: list[Array], wrong: Array, right: Array) -> float | None:
     """Return the least distance of a fault's variants, those that change nothing left out."""
     far = [distance(wrong, one) for one in variants if distance(one, right) > NOTHING]
     least = min(far, default=float("inf"))
     return least if least < float("inf") else None
 
 
-def _fits(
-    bench: Bench, called: str, wrong: NDArray[Any], right: NDArray[Any], same: float
-) -> list[Cause]:
+def _fits(bench: FaultBench, called: str, wrong: Array, right: Array, same: float) -> list[Cause]:
     """Return what fits with numbers of its own: a factor, bn's terms weighed, values moved."""
-    import numpy as np
-
     name = bench.name
     advice = axes_advice(wrong.shape, right.shape)
     if advice and distance(wrong.reshape(right.shape), right) <= same:
@@ -205,15 +180,11 @@ def axes_advice(got: tuple[int, ...], right: tuple[int, ...]) -> str | None:
     return f"{verb} {place}" if verb == "drop" else f"{verb} {place}, of length 1"
 
 
-def _weighed_terms(bench: Bench, called: str, wrong: NDArray[Any], same: float) -> list[Cause]:
+def _weighed_terms(bench: FaultBench, called: str, wrong: Array, same: float) -> list[Cause]:
     """Return bn's dx as a weighed sum of its three terms, by regression, if it is one."""
-    import numpy as np
-
-    from cnncli.checks import faults_bn
-
-    none = faults_bn.statistics_constant(bench)
-    mean = faults_bn.var_term_missing(bench) - none
-    var = faults_bn.mean_term_missing(bench) - none
+    none = batchnorm.statistics_constant(bench)
+    mean = batchnorm.var_term_missing(bench) - none
+    var = batchnorm.mean_term_missing(bench) - none
     terms = np.stack([none.ravel(), mean.ravel(), var.ravel()], axis=1)
     weights, _, rank, _ = np.linalg.lstsq(terms, wrong.ravel(), rcond=None)
     far = distance(wrong, (terms @ weights).reshape(wrong.shape))
@@ -241,10 +212,8 @@ def _weighed_terms(bench: Bench, called: str, wrong: NDArray[Any], same: float) 
     ]
 
 
-def _telling_geometry(bench: Bench, faults: list[Fault]) -> str:
+def _telling_geometry(bench: FaultBench, faults: list[Fault]) -> str:
     """Return a geometry at which no two of the faults agree, found among the built-in probes."""
-    from cnncli.checks.probebench import probe_benches
-
     best, most = None, 0
     pairs = len(faults) * (len(faults) - 1) // 2
     for label, other in probe_benches(bench):
@@ -266,25 +235,20 @@ def _telling_geometry(bench: Bench, faults: list[Fault]) -> str:
     return f"this geometry cannot tell {names} apart; one that can{apart}: {best}"
 
 
-def explain(
-    check: Check,
-    layer: Layer,
-    plan: Plan,
-    tensors: Tensors,
-    wrong: NDArray[Any],
-    stored: str,
-    mask: NDArray[Any] | None,
-) -> Check:
-    """Return a failed check with its diagnosis and, of `mask`, where its errors sit."""
-    from cnncli.checks.places import where_errors_sit
+def explain(check: Check, problem: Problem, wrong: Array, stored: str) -> Check:
+    """Return a failed check of a whole tensor with its diagnosis, and where its errors sit.
 
+    `wrong` is the array that is wrong, stored as `stored`; the check's comparison says where.
+    """
+    plan = problem.plan
+    mask = None if check.comparison is None else check.comparison.wrong
     largest = max(math.prod(shape) for shape in (*plan.inputs.values(), plan.upstream))
     if largest > MOST_ELEMENTS:
         text = f"not diagnosed: {largest} elements take too long; give a smaller case of the same"
-        sits = where_errors_sit(layer, plan, check.tensor, mask) if mask is not None else None
+        sits = where_errors_sit(plan, check.tensor, mask) if mask is not None else None
         return replace(check, note=f"{check.note}; {text}" if check.note else text, sits=sits)
     called = f"the given {check.tensor}" if check.judges_given else check.tensor
-    found = full_diagnosis(layer, plan, tensors, check.tensor, wrong, stored, called)
+    found = diagnose(problem, check.tensor, wrong, stored, called)
     rows = [
         {"cause": c.cause, "distance": c.distance, "fault": c.fault, "look": c.look}
         for c in found.causes
@@ -307,7 +271,7 @@ def explain(
     if mask is not None and not any(cause.fault == NEVER for cause in found.causes):
         sits = [
             *_not_finite(check.tensor, wrong, mask),
-            *where_errors_sit(layer, plan, check.tensor, mask),
+            *where_errors_sit(plan, check.tensor, mask),
         ]
     return replace(
         check,
@@ -319,10 +283,8 @@ def explain(
     )
 
 
-def _not_finite(name: str, wrong: NDArray[Any], mask: NDArray[Any]) -> list[str]:
+def _not_finite(name: str, wrong: Array, mask: Array) -> list[str]:
     """Say how many of the wrong elements are no numbers, and where the first is."""
-    import numpy as np
-
     odd = mask & ~np.isfinite(wrong) if wrong.shape == mask.shape else np.zeros(0, bool)
     count = int(odd.sum())
     if not count:
@@ -333,39 +295,3 @@ def _not_finite(name: str, wrong: NDArray[Any], mask: NDArray[Any]) -> list[str]
     first = f"{name}[{','.join(map(str, place))}] is {float(wrong[place])}"
     many = "elements are" if count > 1 else "element is"
     return [f"{count} of {wrong.size} {many} {what}, {'the first: ' if count > 1 else ''}{first}"]
-
-
-def explain_expected(
-    check: Check,
-    layer: Layer,
-    plan: Plan,
-    tensors: Tensors,
-    expected: tuple[NDArray[Any], str],
-    ours: NDArray[Any],
-) -> Check:
-    """Return a failed comparison of a whole tensor of the layer's with the other's diagnosis.
-
-    `expected` is the array that ours differs from, with its stored type. An input, which nothing
-    computes, has none.
-    """
-    import numpy as np
-
-    array, stored = expected
-    if check.tensor not in plan.outputs and check.tensor not in plan.gradients:
-        return check
-    mask = None
-    if array.shape == ours.shape and check.rtol is not None and check.atol is not None:
-        with np.errstate(all="ignore"):
-            a, b = ours.astype(np.float64), array.astype(np.float64)
-            mask = ~((np.abs(a - b) <= check.atol + check.rtol * np.abs(b)) | (a == b))
-            mask = np.asarray(mask)
-    elif array.shape == ours.shape and check.unit_roundoff is not None:
-        from cnncli.checks.derived import rounding_bound
-
-        bound = rounding_bound(layer, plan, tensors, check.tensor, check.unit_roundoff)
-        with np.errstate(all="ignore"):
-            far = np.abs(ours.astype(np.float64) - array.astype(np.float64))
-            mask = np.asarray(~((far <= bound) | (ours == array)))
-    if array.dtype.kind not in "fiu":
-        return check
-    return explain(check, layer, plan, tensors, array, stored, mask)

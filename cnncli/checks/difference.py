@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-from cnncli.checks.check import Worst
-from cnncli.checks.compare import Comparison, compare, wrong_elements
+import numpy as np
+
+from cnncli.checks.check import Comparison, Worst
+from cnncli.checks.compare import allowed_error, compare
 from cnncli.checks.patterns import Pattern, find_patterns
 from cnncli.checks.relations import Relation, find_relations
-from cnncli.checks.ulps import coarsest, ulp_errors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from cnncli.checks.ulps import ulp_errors
+from cnncli.floats import coarsest
+from cnncli.layers.base import Array
 
 ULP_LEVELS = (0, 1, 2, 4, 16, 256)
 
@@ -60,8 +60,8 @@ def difference_bytes(elements: int, whole_numbers: bool) -> int:
 
 
 def differ(
-    a: NDArray[Any],
-    b: NDArray[Any],
+    a: Array,
+    b: Array,
     stored: tuple[str, str],
     *,
     rtol: float,
@@ -72,11 +72,12 @@ def differ(
 
     Nothing broadcasts. `stored` are the types that they were stored in.
     """
-    import numpy as np
 
-    def matches(left: NDArray[Any], right: NDArray[Any]) -> bool:
-        found = compare(left, right, rtol=rtol, atol=atol, equal_nan=equal_nan)
-        return found.mismatched == 0
+    def judged(left: Array, right: Array) -> Comparison:
+        return compare(left, right, allowed_error(right, rtol, atol), equal_nan=equal_nan)
+
+    def matches(left: Array, right: Array) -> bool:
+        return judged(left, right).mismatched == 0
 
     if a.shape != b.shape:
         return Difference(
@@ -85,7 +86,7 @@ def differ(
             atol=atol,
             relations=find_relations(a, b, matches),
         )
-    found = compare(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    found = judged(a, b)
     with np.errstate(all="ignore"):
         error = np.asarray(a.astype(np.float64) - b.astype(np.float64))
         error[np.asarray(a == b)] = 0  # equal infinities too
@@ -94,9 +95,6 @@ def differ(
         means = [float(np.mean(error)), float(np.mean(np.abs(error)))]
         rms = float(np.sqrt(np.mean(np.square(error))))
     del error
-    patterns: list[Pattern] = []
-    if found.mismatched:
-        patterns = find_patterns(wrong_elements(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
     return Difference(
         shapes=(a.shape, b.shape),
         rtol=rtol,
@@ -106,26 +104,22 @@ def differ(
         mean_abs_error=means[1],
         rms_error=rms,
         ulps=_ulps(a, b, stored, equal_nan) if a.size else None,
-        patterns=patterns,
+        patterns=[] if found.wrong is None else find_patterns(found.wrong),
         relations=find_relations(a, b, matches) if found.mismatched else [],
     )
 
 
-def _ulps(
-    a: NDArray[Any], b: NDArray[Any], stored: tuple[str, str], equal_nan: bool
-) -> Ulps | None:
-    import numpy as np
-
-    dtype = coarsest(*stored)
-    if dtype is None:
+def _ulps(a: Array, b: Array, stored: tuple[str, str], equal_nan: bool) -> Ulps | None:
+    kind = coarsest(*stored)
+    if kind is None:
         return None
-    errors = ulp_errors(a, b, dtype)
+    errors = ulp_errors(a, b, kind.name)
     if not equal_nan:
         errors[np.isnan(b)] = np.nan
     place = int(np.argmax(np.where(np.isnan(errors), np.inf, errors)))
     index = tuple(int(i) for i in np.unravel_index(place, a.shape))
     return Ulps(
-        dtype=dtype,
+        dtype=kind.name,
         max=float(errors.max()),
         mean=float(errors.mean()),
         worst=Worst(index=index, got=a[index].item(), expected=b[index].item()),

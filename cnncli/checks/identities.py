@@ -8,15 +8,12 @@ out, batch normalisation does not change when x is shifted.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from cnncli.layers.base import Layer, Plan, Tensors
+import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-# Relative to the sum of absolute terms, by the gradient's stored type.
-TOLERANCES = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+from cnncli.checks.bounds import rounding_bound
+from cnncli.floats import float_type
+from cnncli.layers.base import Array, Plan, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +27,24 @@ class Identity:
     """
 
     text: str
-    left: NDArray[Any]
-    right: NDArray[Any]
-    terms: NDArray[Any]
-    weights: NDArray[Any] | float = 1.0
-    rounding: NDArray[Any] | float = 0.0
+    left: Array
+    right: Array
+    terms: Array
+    weights: Array | float = 1.0
+    rounding: Array | float = 0.0
 
 
-def identities(
-    layer: Layer, plan: Plan, tensors: Tensors, name: str, gradient: NDArray[Any], stored: str
-) -> list[Identity]:
+def identities(problem: Problem, name: str, gradient: Array, stored: str) -> list[Identity]:
     """Return the identities that `gradient`, as tensor `name` stored as `stored`, must meet.
 
-    `tensors` are float64 and hold the inputs and dy. None where the layer has none for it.
+    The problem's tensors are float64 and hold the inputs and dy. None where there is none for it.
     """
-    import numpy as np
-
+    layer, plan, tensors = problem.layer, problem.plan, problem.tensors
     source, dy = name[1:], tensors["dy"]
     space = tuple(range(2, dy.ndim))
     found = []
     if layer.name in ("conv", "pad") or (layer.name == "pool" and plan.params["mode"] == "avg"):
-        found.append(_adjoint(layer, plan, tensors, source, gradient))
+        found.append(_adjoint(problem, source, gradient))
     if layer.name == "pool" and _pays_all(plan):
         text = "sum of dx = sum of dy in each (n, c)"
         found.append(_sums(text, gradient, dy, space))
@@ -58,7 +52,7 @@ def identities(
         text = "sum of dx = sum of dy in each (n, c)"
         found.append(_sums(text, gradient, dy, space))
     if layer.name == "bn" and name == "dx" and plan.params["training"]:
-        found.append(_sums_to_zero(layer, plan, tensors, gradient, stored))
+        found.append(_sums_to_zero(problem, gradient, stored))
     if layer.name == "bn" and name == "dbeta":
         axes = (0, *space)
         sizes = np.abs(dy).sum(axis=axes) + np.abs(gradient)
@@ -67,12 +61,9 @@ def identities(
     return found
 
 
-def _adjoint(
-    layer: Layer, plan: Plan, tensors: Tensors, source: str, gradient: NDArray[Any]
-) -> Identity:
+def _adjoint(problem: Problem, source: str, gradient: Array) -> Identity:
     """<dx, x> = <dy, y(x) - y(0)>, which holds for every input that y is linear in."""
-    import numpy as np
-
+    layer, plan, tensors = problem.layer, problem.plan, problem.tensors
     inputs = {key: tensors[key] for key in plan.inputs}
     if layer.name == "conv":
         # What y has besides goes first: to take it away later would leave its rounding behind.
@@ -101,26 +92,21 @@ def _adjoint(
     )
 
 
-def _sums_to_zero(
-    layer: Layer, plan: Plan, tensors: Tensors, gradient: NDArray[Any], stored: str
-) -> Identity:
+def _sums_to_zero(problem: Problem, gradient: Array, stored: str) -> Identity:
     """Batch normalisation does not change when x is shifted, so its dx sums to 0.
 
     dx = gamma/sigma * (dy - mean(dy) - xhat * mean(dy*xhat)) may be of rounding alone, as for a
     constant dy; and a large mean of x leaves a rounding in xhat that no share of dy covers.
     """
-    import numpy as np
-
-    from cnncli.checks.derived import UNITS, rounding_bound
-
+    tensors = problem.tensors
     x, size = tensors["x"], np.abs(tensors["dy"])
     axes = (0, *range(2, x.ndim))
     columns = (-1, *(1 for _ in axes[1:]))
-    sigma = np.sqrt(x.var(axis=axes, keepdims=True) + plan.params["eps"])
+    sigma = np.sqrt(x.var(axis=axes, keepdims=True) + problem.plan.params["eps"])
     hat = np.abs(x - x.mean(axis=axes, keepdims=True)) / sigma
     means = [part.mean(axis=axes, keepdims=True) for part in (size, size * hat)]
     each = np.abs(tensors["gamma"]).reshape(columns) / sigma * (size + means[0] + hat * means[1])
-    unit = UNITS.get(stored, UNITS["float64"])
+    unit = float_type(stored).unit_roundoff
     sums = gradient.sum(axis=axes)
     return Identity(
         text="dx sums to 0 in each channel",
@@ -128,13 +114,11 @@ def _sums_to_zero(
         right=np.zeros_like(sums),
         terms=each.sum(axis=axes) + np.abs(gradient).sum(axis=axes),
         weights=gradient.size / sums.size,
-        rounding=rounding_bound(layer, plan, tensors, "dx", unit).sum(axis=axes),
+        rounding=rounding_bound(problem, "dx", unit).sum(axis=axes),
     )
 
 
-def _sums(text: str, gradient: NDArray[Any], dy: NDArray[Any], space: tuple[int, ...]) -> Identity:
-    import numpy as np
-
+def _sums(text: str, gradient: Array, dy: Array, space: tuple[int, ...]) -> Identity:
     sizes = np.abs(gradient).sum(axis=space) + np.abs(dy).sum(axis=space)
     return Identity(
         text=text,

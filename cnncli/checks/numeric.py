@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
 
-from cnncli.layers.base import Layer, Plan, Tensors
+import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cnncli.layers.sharing import Link
+from cnncli.floats import FLOAT64
+from cnncli.layers.base import Array, Layer, Plan, Problem
+from cnncli.layers.sharing import Link
 
 COMPLEX_STEP = 1e-20
 CURVED_STEP = 1e-4  # of the argument's own deviation: where truncation and rounding meet for bn
 CHUNK_BYTES = 4 << 20
-EPS = 2.0**-52
 LEAK_TRIALS = 8
 Progress = Callable[[str, int, int], None]
 """Told the tensor, the evaluations made and those there will be."""
@@ -45,9 +43,9 @@ class NumericGradient:
     sum of the absolute terms of each, `rounding` a bound on the error that rounding leaves in it.
     """
 
-    values: NDArray[Any]
-    terms: NDArray[Any]
-    rounding: NDArray[Any]
+    values: Array
+    terms: Array
+    rounding: Array
     method: Method
     evaluations: int
     leak: str | None = None
@@ -55,9 +53,7 @@ class NumericGradient:
 
 
 def choose_method(
-    layer: Layer,
-    plan: Plan,
-    tensors: Tensors,
+    problem: Problem,
     name: str,
     asked: str,
     step: float | None,
@@ -67,8 +63,7 @@ def choose_method(
 
     `gap` bounds the step where y has kinks (max pooling): no winner changes within it.
     """
-    import numpy as np
-
+    layer, plan, tensors = problem.layer, problem.plan, problem.tensors
     linear, kinked = layer.linear_in(plan, name), math.isfinite(gap) or _has_kinks(plan)
     if asked == "auto":
         asked = "central" if linear or kinked else "complex-step"
@@ -92,9 +87,7 @@ def _has_kinks(plan: Plan) -> bool:
 
 
 def numeric_gradient(
-    layer: Layer,
-    plan: Plan,
-    tensors: Tensors,
+    problem: Problem,
     name: str,
     method: Method,
     *,
@@ -105,18 +98,16 @@ def numeric_gradient(
 ) -> NumericGradient:
     """Return d sum(dy*y) / d `name`, for all elements or some flat ones.
 
-    `tensors` are float64 and hold every input and dy. The difference is taken of y, element by
-    element, before it is weighed with dy and summed, so that no large sum cancels. Without
-    `structure` every element is moved alone and all of y is looked at.
+    The problem's tensors are float64 and hold every input and dy. The difference is taken of y,
+    element by element, before it is weighed with dy and summed, so that no large sum cancels.
+    Without `structure` every element is moved alone and all of y is looked at.
     """
-    import numpy as np
-
-    links = layer.sharing(plan, name) if structure else None
+    links = problem.layer.sharing(problem.plan, name) if structure else None
     if links is None:
-        return _one_by_one(layer, plan, tensors, name, method, elements, progress)
-    shape, dy = plan.inputs[name], tensors["dy"]
+        return _one_by_one(problem, name, method, elements, progress)
+    shape, dy = problem.plan.inputs[name], problem.tensors["dy"]
     wanted = _wanted_groups(links, shape, elements)
-    probe = _Probe(layer, plan, tensors, name, method)
+    probe = _Probe(problem, name, method)
     size, found = math.prod(shape), np.zeros((3, math.prod(shape) + 1))
     leak, done = None, 0
     for groups in _chunks(wanted, max(size, dy.size), method):
@@ -157,44 +148,44 @@ class _Probe:
     """Evaluates the layer with some elements of one input moved."""
 
     def __init__(
-        self, layer: Layer | _Plainly, plan: Plan, tensors: Tensors, name: str, method: Method
+        self, problem: Problem, name: str, method: Method, *, plainly: bool = False
     ) -> None:
-        self.layer, self.plan, self.name, self.method = layer, plan, name, method
-        self.tensors = {key: array for key, array in tensors.items() if key in plan.inputs}
-        self.base = tensors[name]
+        layer, plan = problem.layer, problem.plan
+        self.name, self.method = name, method
+        # Plainly: a forward pass of the case's own shapes for every evaluation.
+        self.outputs_for = (
+            partial(Layer.outputs_for, layer, plan) if plainly else partial(layer.outputs_for, plan)
+        )
+        self.tensors = {key: array for key, array in problem.tensors.items() if key in plan.inputs}
+        self.base = problem.tensors[name]
         self.evaluations = 0
         self.each = 1 if method.name == "complex-step" else 2
-        real = layer.layer if isinstance(layer, _Plainly) else layer
-        self.moves_only = real.keeps_dtype(plan)  # y's elements are x's own: differences are exact
+        self.moves_only = layer.keeps_dtype(plan)  # y's elements are x's own: differences are exact
         self.scale = 0.0  # of y's slope, to tell a leak from rounding
 
-    def slopes(self, masks: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    def slopes(self, masks: Array) -> tuple[Array, float]:
         """Return y's slope where the elements in each mask (M, *S) move, and its noise: (M, *y)."""
-        import numpy as np
-
         step, many = self.method.step, len(masks)
         self.evaluations += self.each * many
         if self.method.name == "complex-step":
             values = self.base + 1j * (step * masks)
-            y = self.layer.outputs_for(self.plan, self.tensors, self.name, values)
+            y = self.outputs_for(self.tensors, self.name, values)
             slope, noise = y.imag / step, 0.0
         else:
             moved = step * masks
             values = np.empty((2 * many, *masks.shape[1:]))
             np.add(self.base, moved, out=values[:many])
             np.subtract(self.base, moved, out=values[many:])
-            y = self.layer.outputs_for(self.plan, self.tensors, self.name, values)
+            y = self.outputs_for(self.tensors, self.name, values)
             slope = y[:many] - y[many:]
             slope /= 2 * step
             largest = 0.0 if self.moves_only else float(np.abs(y).max(initial=0.0))
-            noise = 4 * EPS * largest / step
+            noise = 4 * FLOAT64.eps * largest / step
         self.scale = max(self.scale, float(np.abs(slope).max(initial=0.0)))
         return slope, noise
 
-    def correction(self) -> NDArray[Any] | float:
+    def correction(self) -> Array | float:
         """Return the step asked for over the one taken: base + step is rounded."""
-        import numpy as np
-
         if self.method.name == "complex-step":
             return 1.0
         step = self.method.step
@@ -204,18 +195,14 @@ class _Probe:
 
 
 def _one_by_one(
-    layer: Layer,
-    plan: Plan,
-    tensors: Tensors,
+    problem: Problem,
     name: str,
     method: Method,
     elements: Sequence[int] | None,
     progress: Progress | None,
 ) -> NumericGradient:
-    import numpy as np
-
-    shape, dy = plan.inputs[name], tensors["dy"]
-    probe = _Probe(_Plainly(layer), plan, tensors, name, method)
+    shape, dy = problem.plan.inputs[name], problem.tensors["dy"]
+    probe = _Probe(problem, name, method, plainly=True)
     found = np.full((3, math.prod(shape)), np.nan)
     chosen = range(math.prod(shape)) if elements is None else elements
     for number, element in enumerate(chosen):
@@ -237,25 +224,10 @@ def _one_by_one(
     )
 
 
-@dataclass(frozen=True)
-class _Plainly:
-    """A layer whose every evaluation is a plain forward pass of the case's own shapes."""
-
-    layer: Layer
-
-    def outputs_for(
-        self, plan: Plan, tensors: Tensors, name: str, values: NDArray[Any]
-    ) -> NDArray[Any]:
-        """Return y for each of the values."""
-        return Layer.outputs_for(self.layer, plan, tensors, name, values)
-
-
 def _wanted_groups(
     links: tuple[Link, ...], shape: tuple[int, ...], elements: Sequence[int] | None
-) -> NDArray[Any]:
+) -> Array:
     """Return the groups to move, one row of colours each: all, or those of some elements."""
-    import numpy as np
-
     if elements is None:
         return np.array(list(product(*(range(link.colours) for link in links))), np.int64)
     places = np.unravel_index(np.asarray(elements, np.int64), shape)
@@ -263,17 +235,15 @@ def _wanted_groups(
     return np.unique(np.stack(rows, axis=1), axis=0)
 
 
-def _chunks(groups: NDArray[Any], size: int, method: Method) -> Iterator[NDArray[Any]]:
+def _chunks(groups: Array, size: int, method: Method) -> Iterator[Array]:
     each = size * (16 if method.name == "complex-step" else 32)
     many = max(1, CHUNK_BYTES // max(1, each))
     for start in range(0, len(groups), many):
         yield groups[start : start + many]
 
 
-def _moved(links: tuple[Link, ...], groups: NDArray[Any]) -> NDArray[Any]:
+def _moved(links: tuple[Link, ...], groups: Array) -> Array:
     """Return which elements each group moves: 0 or 1, (M, *S)."""
-    import numpy as np
-
     rank, masks = len(links), np.ones((len(groups), *[1] * len(links)))
     for axis, link in enumerate(links):
         mine = link.colour_of[None] == groups[:, axis, None]
@@ -282,11 +252,9 @@ def _moved(links: tuple[Link, ...], groups: NDArray[Any]) -> NDArray[Any]:
 
 
 def _owners(
-    links: tuple[Link, ...], groups: NDArray[Any], shape: tuple[int, ...], output: tuple[int, ...]
-) -> NDArray[Any]:
+    links: tuple[Link, ...], groups: Array, shape: tuple[int, ...], output: tuple[int, ...]
+) -> Array:
     """Return the flat element that each output depends on, the input's size for none: (M, *y)."""
-    import numpy as np
-
     rank, many = len(output), len(groups)
     flat = np.zeros((many, *[1] * rank), np.int64)
     none = np.zeros((many, *[1] * rank), bool)
@@ -299,11 +267,9 @@ def _owners(
     return np.broadcast_to(np.where(none, math.prod(shape), flat), (many, *output))
 
 
-def _leak(slope: NDArray[Any], nobody: NDArray[Any], scale: float) -> str | None:
+def _leak(slope: Array, nobody: Array, scale: float) -> str | None:
     """Return the first output that moved though nothing that it depends on did."""
-    import numpy as np
-
-    moved = nobody & (np.abs(slope) > 64 * EPS * scale)
+    moved = nobody & (np.abs(slope) > 64 * FLOAT64.eps * scale)
     if not moved.any():
         return None
     place = np.unravel_index(int(moved.argmax()), moved.shape)[1:]
@@ -313,7 +279,7 @@ def _leak(slope: NDArray[Any], nobody: NDArray[Any], scale: float) -> str | None
 
 def _try_halves(
     links: tuple[Link, ...],
-    groups: NDArray[Any],
+    groups: Array,
     probe: _Probe,
     shape: tuple[int, ...],
     output: tuple[int, ...],
@@ -323,8 +289,6 @@ def _try_halves(
 
     Where every output has an element that moves, nothing is outside and only this can see a leak.
     """
-    import numpy as np
-
     stream = np.random.default_rng([seed, *b"halves"])
     some = groups[stream.permutation(len(groups))[:LEAK_TRIALS]]
     for chunk in _chunks(some, max(math.prod(shape), math.prod(output)), probe.method):
@@ -341,16 +305,14 @@ def _try_halves(
 
 
 def along_random_direction(
-    layer: Layer, plan: Plan, tensors: Tensors, name: str, method: Method, seed: int
+    problem: Problem, name: str, method: Method, seed: int
 ) -> tuple[float, float]:
     """Return the derivative along a random direction, and the sum of its absolute terms.
 
     It tells, at one evaluation, whether the whole gradient is zero.
     """
-    import numpy as np
-
     stream = np.random.default_rng([seed, *b"direction"])
-    direction = stream.uniform(-1, 1, (1, *plan.inputs[name]))
-    slope, _ = _Probe(layer, plan, tensors, name, replace(method)).slopes(direction)
-    terms = slope[0] * tensors["dy"]
+    direction = stream.uniform(-1, 1, (1, *problem.plan.inputs[name]))
+    slope, _ = _Probe(problem, name, method).slopes(direction)
+    terms = slope[0] * problem.tensors["dy"]
     return float(terms.sum()), float(np.abs(terms).sum())

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+
+from cnncli.layers.base import Array
 
 AXES = {
     3: ("sample", "channel", "column"),
@@ -35,7 +34,7 @@ class Pattern:
     """The indices of `axis` that hold wrong elements."""
 
 
-def find_patterns(wrong: NDArray[np.bool_]) -> list[Pattern]:
+def find_patterns(wrong: Array) -> list[Pattern]:
     """Return what is true of all places where `wrong`; nothing where none or one is."""
     count = int(wrong.sum())
     if not count or not wrong.ndim:
@@ -49,10 +48,8 @@ def find_patterns(wrong: NDArray[np.bool_]) -> list[Pattern]:
     return found
 
 
-def _along(wrong: NDArray[np.bool_], axis: int) -> Pattern | None:
+def _along(wrong: Array, axis: int) -> Pattern | None:
     """Return which indices of one axis hold them all, where some hold none."""
-    import numpy as np
-
     size = wrong.shape[axis]
     others = tuple(other for other in range(wrong.ndim) if other != axis)
     hits = [int(i) for i in np.flatnonzero(wrong.any(axis=others))]
@@ -84,10 +81,8 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(texts) if len(texts) <= 8 else f"{', '.join(texts[:7])}, ..., {texts[-1]}"
 
 
-def _rings(wrong: NDArray[np.bool_]) -> list[Pattern]:
+def _rings(wrong: Array) -> list[Pattern]:
     """Return whether they all lie near the border of their planes, or all away from it."""
-    import numpy as np
-
     spatial = wrong.shape[2:]
     distance = np.full(spatial, max(spatial))
     for axis, size in enumerate(spatial):
@@ -106,14 +101,12 @@ def _rings(wrong: NDArray[np.bool_]) -> list[Pattern]:
     return []
 
 
-def _checkerboard(wrong: NDArray[np.bool_]) -> list[Pattern]:
+def _checkerboard(wrong: Array) -> list[Pattern]:
     """Return the classes of positions, modulo a stride along every axis, that hold them all.
 
     Classes that are a product of one class an axis are a matter of the axes alone, and are told
     there.
     """
-    import numpy as np
-
     spatial = wrong.shape[2:]
     if len(spatial) < 2:
         return []

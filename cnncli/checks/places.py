@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
-from cnncli.layers.base import SPATIAL_AXES, Layer, Plan
+import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from cnncli.kernels.windows import windows
+from cnncli.layers.base import SPATIAL_AXES, Array, Plan
 
 
-def where_errors_sit(layer: Layer, plan: Plan, name: str, wrong: NDArray[Any]) -> list[str]:
+def where_errors_sit(plan: Plan, name: str, wrong: Array) -> list[str]:
     """Return the places that hold every wrong element, and do not hold every element.
 
     `wrong` marks the wrong elements of tensor `name`. A place that is wrong all over is said so.
@@ -24,7 +23,7 @@ def where_errors_sit(layer: Layer, plan: Plan, name: str, wrong: NDArray[Any]) -
     if count == 1 and wrong.ndim > 1:
         return ["one element alone is wrong"]
     found = []
-    for words, place in _places(layer, plan, name, wrong):
+    for words, place in _places(plan, name, wrong):
         if place.all() or (wrong & ~place).any():
             continue
         whole = int(place.sum()) == count
@@ -32,11 +31,7 @@ def where_errors_sit(layer: Layer, plan: Plan, name: str, wrong: NDArray[Any]) -
     return found or [f"{count} of {wrong.size} elements are wrong, in no pattern with a name"]
 
 
-def _places(
-    layer: Layer, plan: Plan, name: str, wrong: NDArray[Any]
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    import numpy as np
-
+def _places(plan: Plan, name: str, wrong: Array) -> Iterator[tuple[str, Array]]:
     axes = _axis_names(plan, name, wrong.ndim)
     index = np.indices(wrong.shape, sparse=True)
     for axis, (words, size) in enumerate(zip(axes, wrong.shape, strict=True)):
@@ -59,12 +54,8 @@ def _places(
     yield "in the remainder rows, which no window reads", np.broadcast_to(cover == 0, wrong.shape)
 
 
-def _coverage(plan: Plan) -> NDArray[Any]:
+def _coverage(plan: Plan) -> Array:
     """Return how many windows read each element of a plane of x."""
-    import numpy as np
-
-    from cnncli.kernels.windows import windows
-
     kernel = plan.inputs["w"][2:] if "w" in plan.inputs else plan.arguments["kernel"]
     where = windows(
         plan.spatial,

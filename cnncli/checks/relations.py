@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cnncli.cases.sizes import shape_text
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from cnncli.layers.base import Array
 
 MAX_AXES = 5
 SAMPLE = 64
@@ -22,7 +21,7 @@ LAYOUTS: dict[tuple[int, ...], str] = {
     (3, 2, 0, 1): ": B's filters are as TensorFlow keeps them, (KH, KW, C, F)",
 }
 
-Matches = Callable[["NDArray[Any]", "NDArray[Any]"], bool]
+Matches = Callable[[Array, Array], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class Relation:
     text: str
 
 
-def find_relations(a: NDArray[Any], b: NDArray[Any], matches: Matches) -> list[Relation]:
+def find_relations(a: Array, b: Array, matches: Matches) -> list[Relation]:
     """Return what makes b (any shape) match a; nothing for constant arrays, which match anyhow.
 
     `matches` judges two arrays of one shape. Candidates are tried on a few elements first, so that
@@ -51,9 +50,7 @@ def find_relations(a: NDArray[Any], b: NDArray[Any], matches: Matches) -> list[R
     return found
 
 
-def _candidates(a: NDArray[Any], b: NDArray[Any]) -> Iterator[tuple[str, str, NDArray[Any]]]:
-    import numpy as np
-
+def _candidates(a: Array, b: Array) -> Iterator[tuple[str, str, Array]]:
     for order in permutations(range(b.ndim)):
         if order != tuple(range(b.ndim)) and b.transpose(order).shape == a.shape:
             text = f"A is B with its axes in the order {', '.join(map(str, order))}"
@@ -80,10 +77,8 @@ def _candidates(a: NDArray[Any], b: NDArray[Any]) -> Iterator[tuple[str, str, ND
             yield "offset", f"A is B plus {offset:.6g}", wide_b + offset
 
 
-def _sample_matches(a: NDArray[Any], b: NDArray[Any], matches: Matches) -> bool:
+def _sample_matches(a: Array, b: Array, matches: Matches) -> bool:
     """Judge some elements spread over both; `b` may be a view that nothing was copied for."""
-    import numpy as np
-
     flat = np.linspace(0, a.size - 1, min(SAMPLE, a.size)).astype(np.int64)
     places = np.unravel_index(flat, a.shape)
     return matches(a[places], b[places])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cnncli.checks.ulps import FORMATS
+import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from cnncli.floats import FLOATS
+from cnncli.layers.base import Array
 
 BINS = 16
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
@@ -49,17 +49,15 @@ def statistics_bytes(elements: int) -> int:
     return 5 * 8 * elements
 
 
-def take_statistics(array: NDArray[Any], stored: str) -> Statistics:
+def take_statistics(array: Array, stored: str) -> Statistics:
     """Return the statistics of a real array whose numbers were stored as `stored`."""
-    import numpy as np
-
     with np.errstate(all="ignore"):
         finite = np.isfinite(array)
         values = array[finite].astype(np.float64)
         sizes = np.abs(values)
         denormal = 0
-        if stored in FORMATS:
-            least = np.ldexp(1.0, FORMATS[stored].least_exponent)
+        if stored in FLOATS:
+            least = np.ldexp(1.0, FLOATS[stored].least_exponent)
             denormal = int(np.count_nonzero((sizes > 0) & (sizes < least)))
         counted: dict[str, Any] = {
             "elements": array.size,
@@ -90,10 +88,8 @@ def take_statistics(array: NDArray[Any], stored: str) -> Statistics:
         )
 
 
-def _histogram(values: NDArray[Any], low: float, high: float) -> tuple[list[int], list[float]]:
+def _histogram(values: Array, low: float, high: float) -> tuple[list[int], list[float]]:
     """Return counts and edges; one bin where all are equal or too close (or far) to be cut."""
-    import numpy as np
-
     edges = np.linspace(low, high, BINS + 1)
     if not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
         return [values.size], [low, high]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from cnncli.checks.check import Check
 from cnncli.checks.reasons import CHANGED
 from cnncli.report.numbers import apart_texts, error_text, index_text, value_text
-from cnncli.report.tables import STYLES, identity_text, make_table, make_text
+from cnncli.report.tables import STYLES, make_table, make_text
+from cnncli.report.wording import identity_text, method_text, wrong_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,8 @@ def gradcheck_table(console: Console, checks: Sequence[Check]) -> Table:
     columns = ("method", "evals", "expected", "observed", "max rel", "verdict")
     table = make_table("tensor", "whose", *columns, *(("worst",) if is_wide else ()))
     for check in checks:
-        observed = check.terms_rel_error if check.identity else check.norm_rel_error
+        found = None if check.identity else check.comparison
+        observed = check.terms_rel_error if found is None else found.norm_rel_error
         table.add_row(
             check.tensor,
             check.subject or "",
@@ -38,7 +40,7 @@ def gradcheck_table(console: Console, checks: Sequence[Check]) -> Table:
             "" if check.evaluations is None else str(check.evaluations),
             error_text(check.accuracy),
             error_text(observed),
-            error_text(check.max_rel_error),
+            error_text(None if found is None else found.max_rel_error),
             make_text(check.verdict, STYLES[check.verdict]),
             *((make_text(_worst(check, not console.is_terminal)),) if is_wide else ()),
         )
@@ -57,23 +59,14 @@ def show_worst(console: Console, checks: Sequence[Check]) -> None:
     console.print()
 
 
-def method_text(check: Check) -> str:
-    """Return how a reference was found: the method and its step, or the identity."""
-    if check.identity:
-        return check.identity
-    if check.method is None:
-        return ""
-    return f"{check.method}, step {check.step:.3g}"
-
-
 def _worst(check: Check, full: bool) -> str:
-    if check.worst is None:
+    if check.comparison is None or check.worst is None:
         got, expected = (value_text(v, full=full) for v in (check.got, check.expected))
         return f"shape {got}, should be {expected}"
     if check.identity:
         return identity_text(check, full)
     got, expected = apart_texts(check.worst.got, check.worst.expected, full=full)
-    many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
+    many = wrong_text(check.comparison)
     return f"{index_text(check.tensor, check.worst.index)} {got}, numeric {expected}{many}"
 
 
@@ -110,10 +103,10 @@ def _say_notes(console: Console, check: Check) -> None:
         console.print(make_text(f"{check.tensor}: {check.also_changed}", STYLES[check.verdict]))
         console.print()
     # A note on numbers that were compared; the table says it where there is nothing else to say.
-    compared = check.check == "against" and check.worst is not None and check.reason != CHANGED
-    of_numbers = bool(check.mismatched) or check.verdict == "pass"
+    found = None if check.check != "against" or check.reason == CHANGED else check.comparison
+    of_numbers = found is not None and (found.mismatched or check.verdict == "pass")
     is_kink = check.verdict == "kink"
-    if compared and of_numbers and not is_kink and check.note and check.bound_share is None:
+    if of_numbers and not is_kink and check.note and check.bound_share is None:
         console.print(make_text(f"{check.tensor}: {check.note}"))
         console.print()
     if check.note and (check.check == "gradcheck" or is_kink):

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from cnncli.layers.base import shape_text
 from cnncli.report.batchprogress import Progress
 from cnncli.report.visible import one_line, say
-from cnncli.report.wording import failure_text
+from cnncli.report.wording import counts_text, failure_text
 from cnncli.runs.batch import Sink
-from cnncli.runs.result import STATUSES, WELL, Fault, Result
+from cnncli.runs.result import WELL, Fault, Result
 
 SHOWN_FAILURES = 10
 HEADER = f"{'status':8} {'layer':5} {'y':14} {'checks':>7} {'seconds':>8}  case"
@@ -37,7 +37,7 @@ class Tally:
     def take(self, result: Result) -> None:
         """Count one result."""
         self.counts[result.status] = self.counts.get(result.status, 0) + 1
-        self.checks += len(result.checks)
+        self.checks += sum(check.verdict != "skipped" for check in result.checks)
         self.kept += result.kept
         if result.is_well:
             return
@@ -202,9 +202,7 @@ def case_line(result: Result) -> str:
 
 def summary(tally: Tally) -> str:
     """Return one line in which every status is counted."""
-    counted = [f"{tally.counts[status]} {status}" for status in STATUSES if status in tally.counts]
-    text = f"{tally.total} case{'s' if tally.total != 1 else ''}: {', '.join(counted) or 'none'}"
-    text += f"; {tally.checks} checks"
+    text = counts_text(tally.counts, tally.checks)
     return f"{text}; {tally.kept} kept from before" if tally.kept else text
 
 

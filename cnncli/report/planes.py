@@ -88,7 +88,7 @@ def _worst(result: Result, name: str, whose: str) -> tuple[int, ...] | None:
         for check in result.checks
         if check.tensor == name and whose in (_whose(check), check.implementation)
         if check.worst is not None and check.worst.index and check.verdict != "pass"
-        if check.elements is not None and not check.identity
+        if check.compares_elements
     ]
     return found[-1] if found else None  # of several given gradients, the last one is shown
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from cnncli.checks.check import UNTESTED, Check
+from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
-from cnncli.report.numbers import apart_texts, error_text, index_text, number_text, value_text
+from cnncli.report.numbers import error_text, index_text, number_text
 from cnncli.report.visible import visible
+from cnncli.report.wording import check_name, check_text, counts_text, worst_text
 from cnncli.runs.result import Result, TensorResult
 
 if TYPE_CHECKING:
@@ -112,9 +114,9 @@ def show_results(
 def _accuracy_text(result: Result) -> str:
     """Return the largest distance of a gradient of ours from the numeric one, whole-array."""
     errors = [
-        check.norm_rel_error
+        check.comparison.norm_rel_error
         for check in result.checks
-        if check.subject == "ours" and check.norm_rel_error is not None
+        if check.subject == "ours" and check.comparison is not None and not check.identity
     ]
     return error_text(max(errors, default=None))
 
@@ -124,12 +126,13 @@ def check_table(console: Console, checks: Sequence[Check]) -> Table:
     full = not console.is_terminal
     table = _table("check", "tensor", "max abs", "max rel", "worst", "verdict")
     for check in checks:
+        found = check.comparison
         table.add_row(
-            _text(_check_name(check)),
+            _text(check_name(check)),
             check.tensor,
-            error_text(check.max_abs_error),
-            error_text(check.max_rel_error),
-            _text(_worst_text(check, full)),
+            error_text(None if found is None else found.max_abs_error),
+            error_text(None if found is None else found.max_rel_error),
+            _text(worst_text(check, full)),
             _text(check.verdict, STYLES[check.verdict]),
         )
     return table
@@ -155,8 +158,8 @@ def squares_text(checks: Sequence[Check]) -> list[str]:
     """Say of each implementation how far it is in sum_squared_error, the notebook's own figure."""
     sums: dict[str, list[str]] = {}
     for check in checks:
-        if check.check == "against" and check.sum_squared_error is not None:
-            text = f"{check.tensor} {error_text(check.sum_squared_error)}"
+        if check.check == "against" and check.comparison is not None:
+            text = f"{check.tensor} {error_text(check.comparison.sum_squared_error)}"
             sums.setdefault(str(check.implementation), []).append(text)
     return [f"sum_squared_error of {name}: {', '.join(each)}" for name, each in sums.items()]
 
@@ -172,89 +175,20 @@ def ending(result: Result, *, full: bool = True) -> str:
         return "done: computed, nothing to check"
     if result.status == "passed":
         return f"passed: {counted}" + (f", {skipped} skipped" if skipped else "")
-    wrong = [check for check in checks if check.fails_case]
-    text = f"FAILED: {len(wrong)} of {counted}"
-    first = wrong[0]
-    reason = _reason_text(first, full)
-    if first.diagnosis and "look" in first.diagnosis[0]:
-        reason = first.diagnosis[0]["cause"]
-    if first.also_changed:
-        reason += f"; {first.also_changed}"
-    place = f" ({first.where})" if first.where else ""
-    return f"{text}; {first.tensor} {_check_name(first)}{place}: {reason}"
-
-
-def _reason_text(check: Check, full: bool) -> str:
-    """Say what was found: the numbers, and beside them what is noted."""
-    if check.worst is None and check.got is None:
-        return check.note or _worst_text(check, full)
-    text = _worst_text(check, full)
-    return text if check.note is None or check.note in text else f"{text}; {check.note}"
+    wrong = result.failing
+    return f"FAILED: {len(wrong)} of {counted}; {check_text(wrong[0], full=full)}"
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Say in words how a batch ended, every status counted."""
-    counts: dict[str, int] = {}
-    for result in results:
-        counts[result.status] = counts.get(result.status, 0) + 1
+    """Say in words how many results ended, every status counted."""
     checks = sum(c.verdict != "skipped" for result in results for c in result.checks)
-    order = ("passed", "done", "failed", "invalid", "timeout", "crashed", "skipped")
-    counted = ", ".join(f"{counts[status]} {status}" for status in order if status in counts)
-    plural = "s" if len(results) != 1 else ""
-    return f"{len(results)} case{plural}: {counted or 'none'}; {checks} checks"
+    return counts_text(Counter(result.status for result in results), checks)
 
 
 def _worst_status(results: Sequence[Result]) -> str:
     order = ("crashed", "invalid", "timeout", "failed")
     found = {result.status for result in results}
     return next((status for status in order if status in found), "passed")
-
-
-def _check_name(check: Check) -> str:
-    if check.check == "expect":
-        return f"expect {check.assertion}"
-    if check.check == "against":
-        return f"against {check.implementation}"
-    return f"{check.check} {check.identity or check.subject}"
-
-
-def identity_text(check: Check, full: bool) -> str:
-    """Return both sides of an identity where they are furthest apart, and how far is too far."""
-    assert check.worst is not None
-    got, expected = check.worst.got, check.worst.expected
-    place = f"at {','.join(map(str, check.worst.index))}: " if check.worst.index else ""
-    if check.verdict != "fail":
-        return f"{place}{number_text(got, full=full)} = {number_text(expected, full=full)}"
-    left, right = apart_texts(got, expected, full=full)
-    how = (
-        f"{error_text(check.terms_rel_error)} of the terms apart, {error_text(check.rtol)} allowed"
-    )
-    return f"{place}{left}, not {right} ({how})"
-
-
-def _worst_text(check: Check, full: bool) -> str:
-    """Return the worst element and both its values, or the two things that differ."""
-    if check.identity and check.worst is not None:
-        return identity_text(check, full)
-    if check.worst is not None:
-        got, expected = apart_texts(check.worst.got, check.worst.expected, full=full)
-        against = {"expect": "expected", "gradcheck": "numeric"}.get(check.check, "ours")
-        many = f"; {check.mismatched} of {check.elements} wrong" if check.mismatched else ""
-        if check.note and (check.bound_share is not None or UNTESTED in check.note):
-            many += f"; {check.note}"
-        return f"{_place_text(check, check.worst.index)} {got}, {against} {expected}{many}"
-    if check.check == "against" and (check.got is None or check.note):
-        return ": ".join(text for text in (check.reason, check.note) if text)
-    if check.note and check.note.startswith("shapes differ: "):
-        return check.note
-    text = f"{value_text(check.got, full=full)}, expected {value_text(check.expected, full=full)}"
-    return f"{text} ({check.note})" if check.note else text
-
-
-def _place_text(check: Check, index: tuple[int, ...]) -> str:
-    if check.assertion in ("channel_mean", "channel_std"):
-        return f"channel {index[0]}"
-    return index_text(check.tensor, index)
 
 
 def _case_table(result: Result) -> Table:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.draws import Streams
 from cnncli.cases.loose import PLACE, Loose, open_loose
-from cnncli.checks.compare import default_tolerance
 from cnncli.checks.difference import Difference, differ, difference_bytes
 from cnncli.checks.statistics import Statistics, statistics_bytes, take_statistics
 from cnncli.errors import CnncliError, MemoryBoundError
+from cnncli.floats import default_tolerance
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.result import Status, strict
 
@@ -144,13 +144,15 @@ def compared_record(compared: Compared) -> dict[str, Any]:
 
 
 def _difference_record(difference: Difference) -> dict[str, Any]:
-    data = asdict(difference)
-    found = data.pop("comparison") or {}
+    data, found = asdict(replace(difference, comparison=None)), difference.comparison
+    figures = {} if found is None else found.figures()
+    if found is not None and found.worst is not None:
+        figures["worst"] = asdict(found.worst)
     shapes = data.pop("shapes")
     data["verdict"] = "pass" if difference.passes else "fail"
     if shapes[0] != shapes[1]:
         data |= {"reason": "wrong shape", "got": list(shapes[0]), "expected": list(shapes[1])}
-    return {"verdict": data.pop("verdict"), **data, **found}
+    return {"verdict": data.pop("verdict"), **data, **figures}
 
 
 def _without_none(data: Any) -> Any:

@@ -269,10 +269,11 @@ def _check(
 ) -> list[Check]:
     case = ingredients.case
     if case.expect:
-        from cnncli.checks.expected import judge_expected
-        from cnncli.checks.meant import with_meant
+        from cnncli.checks.expect import judge_assertion
+        from cnncli.checks.lookalike import with_lookalike
     layout = case.settings.layout
     arrays = {name: tensor.array for name, tensor in tensors.items()}
+    problem = Problem(layer=case.layer, plan=plan, tensors=arrays)
     checks: list[Check] = []
     judged: dict[str, list[tuple[NDArray[Any], str]]] = {}
     given: dict[str, list[tuple[Source, Shape]]] = {}
@@ -296,24 +297,23 @@ def _check(
             # Who writes a shape or an index writes it of the tensor as it stands outside.
             as_written = assertion.kind == "shape" or assertion.index
             own = {name: tensor.outside} if as_written else {}
-            check = judge_expected(
-                case.layer, plan, arrays | own, assertion, name, tensor.stored, reference, stored
+            given_array = None if reference is None else (reference, stored)
+            check = judge_assertion(
+                assertion, problem.changed(**own), name, tensor.stored, given_array
             )
             if as_written:
                 check = inside(check, layout, tensor.array.ndim)
             elif assertion.is_whole and assertion.source is not None:
-                check = with_meant(check, plan, assertion.source, written, layout)
+                check = with_lookalike(check, plan, assertion.source, written, layout)
             checks.append(check)
             if assertion.kind == "npy" and reference is not None:
                 _keep(keep, "expected", {name: reference}, tensors)
     if case.gradcheck is not None:
-        from cnncli.checks.gradcheck import check_gradients
+        from cnncli.checks.gradients import check_gradients
 
         numeric: dict[str, NDArray[Any]] = {}
         found = check_gradients(
-            case.layer,
-            plan,
-            arrays,
+            problem,
             judged,
             case.gradcheck,
             case.settings.seed,
@@ -323,7 +323,8 @@ def _check(
         for one in found:
             arrays_given = given.get(one.tensor, []) if one.subject == "expected" else []
             is_alone = len(arrays_given) == 1 and not one.identity
-            checks.append(with_meant(one, plan, *arrays_given[0], layout) if is_alone else one)
+            is_named = with_lookalike(one, plan, *arrays_given[0], layout) if is_alone else one
+            checks.append(is_named)
         last = {name: each[-1][0] for name, each in judged.items() if name in numeric}
         _keep(keep, "numeric", numeric, tensors)
         _keep(keep, "expected", last, tensors)
@@ -336,7 +337,7 @@ def _doubt_dy(check: Check, case: Case) -> Check:
     gradients = case.layer.gradient_names
     if check.verdict != "fail" or not is_theirs or "dy" in case.sources:
         return check
-    if check.tensor not in gradients or check.elements is None or check.identity:
+    if check.tensor not in gradients or not check.compares_elements:
         return check  # not of a gradient's values
     doubt = "dy was not given, so it was made here: was this gradient computed with that dy?"
     return replace(check, note=f"{check.note}; {doubt}" if check.note else doubt)
@@ -437,10 +438,11 @@ def _forgiven(
     case: Case, plan: Plan, ours: Tensors, checks: Sequence[Check], theirs: Tensors
 ) -> list[Check]:
     """Return checks as a gradient check judges ties, where the case is one of gradients."""
-    from cnncli.checks.kinks import forgive_ties
+    from cnncli.checks.ties import forgive_ties
 
+    problem = Problem(layer=case.layer, plan=plan, tensors=ours)
     return [
-        forgive_ties(check, case.layer, plan, ours, theirs.get(check.tensor))
+        forgive_ties(check, problem, theirs.get(check.tensor))
         if is_gradchecked(case, check.tensor)
         else check
         for check in checks

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnncli.cases.case import Case
 from cnncli.checks.check import Check
-from cnncli.checks.kinks import forgive_ties
+from cnncli.checks.ties import forgive_ties
 from cnncli.implementations.base import Implementation
 from cnncli.runs.against import Prepared, judge_all
 from cnncli.runs.one import RunOptions, is_gradchecked, prepare_case, run_case
@@ -54,13 +54,7 @@ def judge_submission(
             case, problem = exercise.prepared.case, exercise.prepared.problem
             notes = (*found.computed.notes, *found.computed.broken)
             checks = [
-                forgive_ties(
-                    check,
-                    case.layer,
-                    problem.plan,
-                    problem.tensors,
-                    found.tensors.get(check.tensor),
-                )
+                forgive_ties(check, problem, found.tensors.get(check.tensor))
                 if is_gradchecked(case, check.tensor)
                 else check
                 for check in found.checks

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from cnncli.errors import CnncliError
-from cnncli.layers.base import Layer, Plan, Request, Tensors
+from cnncli.layers.base import Layer, Plan, Problem, Request, Tensors
 from cnncli.layers.table import LAYERS
-
-Case = tuple[Layer, Plan, Tensors]
 
 
 def plan_of(name: str, shapes: dict[str, tuple[int, ...]], **params: Any) -> tuple[Layer, Plan]:
@@ -25,16 +24,19 @@ def plan_of(name: str, shapes: dict[str, tuple[int, ...]], **params: Any) -> tup
     return layer, layer.plan(request)
 
 
-def with_gradients(layer: Layer, plan: Plan, tensors: Tensors) -> Tensors:
+def with_gradients(problem: Problem) -> Problem:
+    layer, plan, tensors = problem.layer, problem.plan, given(problem).tensors
     with np.errstate(all="ignore"):
-        return {
-            **tensors,
-            **layer.forward(plan, tensors),
-            **layer.backward(plan, tensors),
-        }
+        return problem.changed(**layer.forward(plan, tensors), **layer.backward(plan, tensors))
 
 
-def random_case(seed: int) -> Case:
+def given(problem: Problem) -> Problem:
+    """Return the problem with its inputs and dy alone, without what was computed of others."""
+    names = (*problem.plan.inputs, "dy")
+    return replace(problem, tensors={name: problem.tensors[name] for name in names})
+
+
+def random_case(seed: int) -> Problem:
     """Return a random case with every gradient computed; ranks 1 to 3, ties in most max pools."""
     rng = np.random.default_rng([seed, 4])
     while True:
@@ -44,7 +46,7 @@ def random_case(seed: int) -> Case:
             continue
 
 
-def _draw(rng: np.random.Generator) -> Case:  # noqa: PLR0912  # a branch a layer
+def _draw(rng: np.random.Generator) -> Problem:  # noqa: PLR0912  # a branch a layer
     name = ("conv", "conv", "pool", "pool", "bn", "pad")[rng.integers(6)]
     rank = int(rng.choice([1, 2, 2, 2, 3]))
     top = {1: 10, 2: 7, 3: 4}[rank]
@@ -106,4 +108,4 @@ def _draw(rng: np.random.Generator) -> Case:  # noqa: PLR0912  # a branch a laye
             tensors["x"] = np.maximum(tensors["x"], 0)  # what a ReLU leaves
         else:  # near ties
             tensors["x"] = np.round(tensors["x"]) + 1e-9 * rng.normal(size=plan.inputs["x"])
-    return layer, plan, with_gradients(layer, plan, tensors)
+    return with_gradients(Problem(layer=layer, plan=plan, tensors=tensors))

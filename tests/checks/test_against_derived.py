@@ -45,7 +45,7 @@ def verdicts(implementation: Any) -> dict[str, str]:
     for check in checks:
         assert check.bound_share is not None
         assert check.rtol is None
-        assert check.sum_squared_error is not None
+        assert "sum_squared_error" in check.record()
     return {check.tensor: check.verdict for check in checks}
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from cnncli.checks.diagnosis import diagnose
 from cnncli.cli.app import main
-from cnncli.layers.base import Array
+from cnncli.layers.base import Array, Problem
 from tests.checks.command import expected_check, results
 from tests.checks.randomcases import plan_of, with_gradients
 
@@ -19,12 +18,12 @@ Capsys = pytest.CaptureFixture[str]
 
 def conv_case(
     n: int, c: int, f: int, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
-) -> tuple[Any, Any, dict[str, Array]]:
+) -> Problem:
     layer, plan = plan_of("conv", {"x": (n, c, *size), "w": (f, c, *kernel)}, stride=stride)
     rng = np.random.default_rng(0)
     tensors = {key: rng.normal(size=shape) for key, shape in plan.inputs.items()}
     tensors["dy"] = rng.normal(size=plan.upstream)
-    return layer, plan, with_gradients(layer, plan, tensors)
+    return with_gradients(Problem(layer=layer, plan=plan, tensors=tensors))
 
 
 def conv_input_gradient(t: dict[str, Array], stride: tuple[int, int], slip: str = "") -> Array:
@@ -63,20 +62,22 @@ def test_slips_in_the_loops_of_dx(
 ) -> None:
     if slip == "dy[j, i]":
         kernel = (3, 3)
-    layer, plan, tensors = conv_case(2, 3, 4, size, kernel, stride)
+    problem = conv_case(2, 3, 4, size, kernel, stride)
+    tensors = problem.tensors
     right = conv_input_gradient(tensors, stride)
     np.testing.assert_allclose(right, tensors["dx"], rtol=1e-10, atol=1e-12)
     wrong = conv_input_gradient(tensors, stride, slip)
-    assert fault in [cause.fault for cause in diagnose(layer, plan, tensors, "dx", wrong)]
+    assert fault in [cause.fault for cause in diagnose(problem, "dx", wrong).causes]
 
 
 def test_windows_written_over_each_other() -> None:
-    layer, plan, tensors = conv_case(2, 3, 4, (6, 5), (3, 2), (2, 1))
+    problem = conv_case(2, 3, 4, (6, 5), (3, 2), (2, 1))
+    tensors = problem.tensors
     dx = np.zeros_like(tensors["x"])
     for i, j in np.ndindex(*tensors["dy"].shape[2:]):
         part = np.einsum("nf,fckl->nckl", tensors["dy"][:, :, i, j], tensors["w"])
         dx[:, :, 2 * i : 2 * i + 3, j : j + 2] = part
-    (cause,) = diagnose(layer, plan, tensors, "dx", dx)
+    (cause,) = diagnose(problem, "dx", dx).causes
     assert cause.fault == "overwritten"
     assert "+=" in cause.look
 
@@ -87,12 +88,13 @@ def test_bn_as_written_by_hand() -> None:
     x, dy = rng.normal(2, 3, (2, 3, 2, 4, 5))
     gamma, beta = rng.normal(size=(2, 2))
     tensors = {"x": x, "gamma": gamma, "beta": beta, "dy": dy}
+    problem = Problem(layer=layer, plan=plan, tensors=tensors)
     mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
     inverse = 1 / np.sqrt(var + 1e-5)
     hat, g = (x - mean) * inverse, gamma.reshape(1, 2, 1, 1) * dy
 
     def found(wrong: Array, name: str = "dx") -> list[str]:
-        return [cause.fault for cause in diagnose(layer, plan, tensors, name, wrong)]
+        return [cause.fault for cause in diagnose(problem, name, wrong).causes]
 
     both = g.mean((0, 2, 3), keepdims=True), hat * (g * hat).mean((0, 2, 3), keepdims=True)
     assert found(inverse * (g - both[0] - both[1])) == []  # the right one has no cause
@@ -125,17 +127,19 @@ def test_what_no_fault_explains_is_unknown(capsys: Capsys, tmp_path: Path) -> No
 
 
 def test_two_faults_at_once_are_unknown_too() -> None:
-    layer, plan, tensors = conv_case(2, 3, 4, (8, 7), (3, 2), (2, 1))
+    problem = conv_case(2, 3, 4, (8, 7), (3, 2), (2, 1))
+    tensors = problem.tensors
     wrong = np.flip(conv_input_gradient(tensors, (2, 1), "flip"), 0) + 0.01 * tensors["x"]
-    assert diagnose(layer, plan, tensors, "dx", wrong) == []
+    assert diagnose(problem, "dx", wrong).causes == []
 
 
 def test_faults_that_coincide_are_named_together_with_a_geometry_that_tells(
     capsys: Capsys, tmp_path: Path
 ) -> None:
-    layer, plan, tensors = conv_case(2, 2, 4, (6, 5), (3, 2), (1, 1))
+    problem = conv_case(2, 2, 4, (6, 5), (3, 2), (1, 1))
+    tensors = problem.tensors
     wrong = 2 * tensors["dx"]
-    names = {cause.fault for cause in diagnose(layer, plan, tensors, "dx", wrong)}
+    names = {cause.fault for cause in diagnose(problem, "dx", wrong).causes}
     assert names == {"times 2", "times N", "times C"}
     for name in ("x", "w", "dy"):
         np.save(tmp_path / f"{name}.npy", tensors[name])
@@ -154,22 +158,24 @@ def test_faults_that_coincide_are_named_together_with_a_geometry_that_tells(
 
 
 def test_a_factor_without_a_name_is_told_by_its_size() -> None:
-    layer, plan, tensors = conv_case(2, 3, 4, (6, 5), (3, 2), (1, 1))
-    (cause,) = diagnose(layer, plan, tensors, "dw", 0.37 * tensors["dw"])
+    problem = conv_case(2, 3, 4, (6, 5), (3, 2), (1, 1))
+    tensors = problem.tensors
+    (cause,) = diagnose(problem, "dw", 0.37 * tensors["dw"]).causes
     assert cause.fault == "factor"
     assert "0.37" in cause.cause
     # A NaN, or a right tensor, has no cause.
-    assert diagnose(layer, plan, tensors, "dw", np.full_like(tensors["dw"], np.nan)) == []
-    assert diagnose(layer, plan, tensors, "dw", tensors["dw"]) == []
+    assert diagnose(problem, "dw", np.full_like(tensors["dw"], np.nan)).causes == []
+    assert diagnose(problem, "dw", tensors["dw"]).causes == []
 
 
 def test_a_float32_tensor_is_diagnosed_at_its_own_precision() -> None:
-    layer, plan, tensors = conv_case(2, 3, 4, (9, 8), (3, 2), (2, 1))
+    problem = conv_case(2, 3, 4, (9, 8), (3, 2), (2, 1))
+    tensors = problem.tensors
     wrong = conv_input_gradient(tensors, (2, 1), "flip").astype(np.float32)
-    found = diagnose(layer, plan, tensors, "dx", wrong, "float32")
+    found = diagnose(problem, "dx", wrong, "float32").causes
     assert [cause.fault for cause in found] == ["kernel flipped"]
     half = wrong.astype(np.float16)
-    found = diagnose(layer, plan, tensors, "dx", half, "float16")
+    found = diagnose(problem, "dx", half, "float16").causes
     assert [cause.fault for cause in found] == ["kernel flipped"]
 
 
@@ -218,12 +224,13 @@ def test_axes_of_length_1(name: str, shape: tuple[int, ...], words: str | None) 
     rng = np.random.default_rng(0)
     tensors = {key: rng.normal(size=size) for key, size in plan.inputs.items()}
     tensors["dy"] = rng.normal(size=plan.upstream)
-    tensors = with_gradients(layer, plan, tensors)
-    causes = diagnose(layer, plan, tensors, name, tensors[name].reshape(shape))
+    problem = with_gradients(Problem(layer=layer, plan=plan, tensors=tensors))
+    tensors = problem.tensors
+    causes = diagnose(problem, name, tensors[name].reshape(shape)).causes
     assert [cause.cause for cause in causes] == (
         [f"{name} holds the right values, but {words}"] if words else []
     )
-    others = diagnose(layer, plan, tensors, name, tensors[name].ravel()[::-1].reshape(shape))
+    others = diagnose(problem, name, tensors[name].ravel()[::-1].reshape(shape)).causes
     assert not any(cause.fault == "axes of length 1" for cause in others)
 
 

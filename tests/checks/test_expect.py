@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnncli.checks.compare import compare, default_tolerance
 from tests.cli.invoke import call
 
 X = np.random.default_rng(11).normal(size=(2, 3, 4, 5))
@@ -240,33 +239,6 @@ def test_least_passing_tolerances_pass_and_no_less() -> None:
         least = check[f"passing_{key}"]
         assert verdict(f"{{npy: off.npy, {key}: {least * (1 + 1e-12)!r}}}") == "pass"
         assert verdict(f"{{npy: off.npy, {key}: {least * (1 - 1e-9)!r}}}") == "fail"
-
-
-def test_compare_counts_and_measures() -> None:
-    got = np.array([1.0, 2.0, 0.0, -4.0])
-    expected = np.array([1.0, 2.5, 0.0, 4.0])
-    found = compare(got, expected, rtol=0.1, atol=0.0, equal_nan=False)
-    assert (found.elements, found.mismatched) == (4, 2)
-    assert found.max_abs_error == 8
-    assert found.max_rel_error == 2
-    assert found.sum_squared_error == 64.25
-    assert found.norm_rel_error == pytest.approx(
-        np.linalg.norm(got - expected) / np.linalg.norm(expected)
-    )
-    assert found.worst is not None
-    assert found.worst.index == (3,)
-
-
-def test_compare_zero_against_zero() -> None:
-    found = compare(np.zeros(3), -np.zeros(3), rtol=0.0, atol=0.0, equal_nan=False)
-    assert (found.mismatched, found.max_rel_error, found.norm_rel_error) == (0, 0, 0)
-
-
-def test_least_precise_type_rules() -> None:
-    assert default_tolerance("float64", "float16") == (1e-3, 1e-5)
-    assert default_tolerance("float32", "float16", "bfloat16") == (1.6e-2, 1e-5)
-    assert default_tolerance("int8", "float64") == (1e-7, 1e-7)
-    assert default_tolerance("int64", "uint8") == (0, 0)
 
 
 def test_statistics_of_whole_numbers() -> None:

@@ -12,11 +12,11 @@ import pytest
 from cnncli.cases.case import build_case
 from cnncli.cases.node import from_data
 from cnncli.cases.tensors import make_tensors, open_ingredients, request_for
-from cnncli.checks.bench import Bench, Fault
 from cnncli.checks.diagnosis import distance
-from cnncli.checks.faults import FAULTS
-from cnncli.checks.probebench import layer_probes
-from cnncli.layers.base import Plan, Tensors
+from cnncli.checks.faults.faultbench import Fault, FaultBench
+from cnncli.checks.faults.probes import layer_probes
+from cnncli.checks.faults.table import FAULTS
+from cnncli.layers.base import Problem
 from cnncli.layers.table import LAYERS
 from tests.checks.command import expected_check, results
 
@@ -55,11 +55,11 @@ MORE: dict[str, tuple[str, ...]] = {
 
 
 @cache
-def geometries(layer: str) -> list[tuple[str, Plan, Tensors]]:
+def geometries(layer: str) -> list[tuple[str, Problem]]:
     return [*layer_probes(LAYERS[layer]), *_more(layer)]
 
 
-def _more(layer: str) -> Iterator[tuple[str, Plan, Tensors]]:
+def _more(layer: str) -> Iterator[tuple[str, Problem]]:
     for flags in MORE.get(layer, ()):
         words = flags.split()
         tensors: dict[str, object] = {}
@@ -76,7 +76,8 @@ def _more(layer: str) -> Iterator[tuple[str, Plan, Tensors]]:
         with open_ingredients(case) as ingredients:
             plan = case.layer.plan(request_for(case, ingredients.shapes))
             made = make_tensors(ingredients, plan, backward=True)
-        yield flags, plan, {key: one.array for key, one in made.items()}
+        arrays = {key: one.array for key, one in made.items()}
+        yield flags, Problem(layer=case.layer, plan=plan, tensors=arrays)
 
 
 SHARES = {"ties shared", "last of the tied"}
@@ -96,10 +97,11 @@ def test_a_fault_is_named_on_three_geometries(
     fault: Fault, layer: str, tensor: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tried = 0
-    for flags, plan, tensors in geometries(layer):
+    for flags, problem in geometries(layer):
+        plan = problem.plan
         if tensor not in plan.gradients and tensor not in plan.outputs:
             continue
-        bench = Bench(LAYERS[layer], plan, tensors, tensor)
+        bench = FaultBench(problem, tensor)
         wrong = [v for v in fault.variants(bench) if distance(v, bench.right) > 1e-5]
         if not wrong:
             continue

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnncli.checks.faults.probes import layer_probes
 from cnncli.checks.numeric import Method, choose_method, numeric_gradient
-from cnncli.checks.probebench import layer_probes
 from cnncli.checks.ties import find_ties
-from cnncli.layers.base import Array, Layer, Plan, Tensors
+from cnncli.layers.base import Array, Layer, Plan, Problem, Tensors
 from cnncli.layers.batchnorm import BatchNorm
 from cnncli.layers.conv import Conv
 from cnncli.layers.sharing import Link, along
@@ -21,15 +21,10 @@ from tests.checks.randomcases import plan_of, random_case, with_gradients
 ACCURACY = {"conv": 1e-14, "pad": 1e-14, "avg": 1e-14, "bn": 1e-13, "max": 1e-12}
 
 
-def gap_of(plan: Plan, tensors: Tensors) -> float:
-    if plan.params.get("mode") != "max":
-        return float("inf")
-    return find_ties(plan, tensors["x"], tensors["dy"]).gap
-
-
-def numeric(layer: Layer, plan: Plan, tensors: Tensors, name: str, how: str, **more: Any) -> Any:
-    method = choose_method(layer, plan, tensors, name, how, None, gap_of(plan, tensors))
-    return numeric_gradient(layer, plan, tensors, name, method, **more)
+def numeric(problem: Problem, name: str, how: str, **more: Any) -> Any:
+    ties = find_ties(problem)
+    method = choose_method(problem, name, how, None, ties.gap if ties else float("inf"))
+    return numeric_gradient(problem, name, method, **more)
 
 
 def relative(a: Array, b: Array) -> float:
@@ -37,21 +32,21 @@ def relative(a: Array, b: Array) -> float:
 
 
 PROBES = [
-    pytest.param(LAYERS[name], plan, tensors, id=f"{name}: {flags}")
+    pytest.param(problem, id=f"{name}: {flags}")
     for name in LAYERS
-    for flags, plan, tensors in layer_probes(LAYERS[name])
+    for flags, problem in layer_probes(LAYERS[name])
 ]
 
 
-@pytest.mark.parametrize("layer, plan, tensors", PROBES)
+@pytest.mark.parametrize("problem", PROBES)
 @pytest.mark.parametrize("how", ["auto", "central", "complex-step"])
-def test_structure_changes_nothing(layer: Layer, plan: Plan, tensors: Tensors, how: str) -> None:
+def test_structure_changes_nothing(problem: Problem, how: str) -> None:
     # Central differences of bn suffer truncation, and the rounding of a mean of 1000.
-    near = 1e-6 if how == "central" and layer.name == "bn" else 1e-12
-    ours = with_gradients(layer, plan, tensors)
-    for gradient in plan.gradients:
-        fast = numeric(layer, plan, tensors, gradient[1:], how)
-        slow = numeric(layer, plan, tensors, gradient[1:], how, structure=False)
+    near = 1e-6 if how == "central" and problem.layer.name == "bn" else 1e-12
+    ours = with_gradients(problem).tensors
+    for gradient in problem.plan.gradients:
+        fast = numeric(problem, gradient[1:], how)
+        slow = numeric(problem, gradient[1:], how, structure=False)
         assert fast.leak is None
         assert relative(fast.values, slow.values) < near
         assert relative(fast.values, ours[gradient]) < near
@@ -59,31 +54,30 @@ def test_structure_changes_nothing(layer: Layer, plan: Plan, tensors: Tensors, h
         assert fast.evaluations <= slow.evaluations + 16
 
 
-@pytest.mark.parametrize("layer, plan, tensors", PROBES)
-def test_the_accuracy_that_the_readme_tells(layer: Layer, plan: Plan, tensors: Tensors) -> None:
-    ours = with_gradients(layer, plan, tensors)
-    kind = plan.params.get("mode") if layer.name == "pool" else layer.name
+@pytest.mark.parametrize("problem", PROBES)
+def test_the_accuracy_that_the_readme_tells(problem: Problem) -> None:
+    ours, plan = with_gradients(problem).tensors, problem.plan
+    kind = plan.params.get("mode") if plan.layer == "pool" else plan.layer
     for gradient in plan.gradients:
-        found = numeric(layer, plan, tensors, gradient[1:], "auto")
+        found = numeric(problem, gradient[1:], "auto")
         assert relative(ours[gradient], found.values) <= ACCURACY[str(kind)]
 
 
 def test_structure_changes_nothing_in_random_cases() -> None:
     for seed in range(150):
-        layer, plan, tensors = random_case(seed)
-        for gradient in plan.gradients:
-            source = {key: tensors[key] for key in (*plan.inputs, "dy")}
-            fast = numeric(layer, plan, source, gradient[1:], "auto")
-            slow = numeric(layer, plan, source, gradient[1:], "auto", structure=False)
+        problem = random_case(seed)
+        for gradient in problem.plan.gradients:
+            fast = numeric(problem, gradient[1:], "auto")
+            slow = numeric(problem, gradient[1:], "auto", structure=False)
             scale = np.abs(slow.terms).max(initial=1e-300)
             assert np.abs(fast.values - slow.values).max() <= 1e-12 * scale, (seed, gradient)
 
 
 def test_chosen_elements_have_the_same_values_as_all() -> None:
-    layer, plan, tensors = random_case(3)
-    name = next(iter(plan.gradients))[1:]
-    every = numeric(layer, plan, tensors, name, "auto")
-    some = numeric(layer, plan, tensors, name, "auto", elements=[0, every.values.size - 1])
+    problem = random_case(3)
+    name = next(iter(problem.plan.gradients))[1:]
+    every = numeric(problem, name, "auto")
+    some = numeric(problem, name, "auto", elements=[0, every.values.size - 1])
     assert np.isfinite(some.values).sum() == min(2, every.values.size)
     kept = np.isfinite(some.values)
     np.testing.assert_allclose(some.values[kept], every.values[kept], rtol=1e-12, atol=1e-14)
@@ -133,21 +127,22 @@ def test_an_output_that_should_not_move_is_found(
     rng = np.random.default_rng(0)
     tensors = {key: rng.normal(size=shape) for key, shape in plan.inputs.items()}
     tensors["dy"] = rng.normal(size=plan.upstream)
-    found = numeric(layer, plan, tensors, name, "auto")
+    problem = Problem(layer=layer, plan=plan, tensors=tensors)
+    found = numeric(problem, name, "auto")
     assert found.leak is not None
     assert "moved" in found.leak
 
 
 def test_progress_counts_up_to_the_whole() -> None:
-    layer, plan, tensors = random_case(5)
+    problem = random_case(5)
     told: list[tuple[str, int, int]] = []
-    name = next(iter(plan.gradients))[1:]
+    name = next(iter(problem.plan.gradients))[1:]
     method = Method(name="central", step=1e-3)
     numeric_gradient(
-        layer, plan, tensors, name, method, structure=False,
+        problem, name, method, structure=False,
         progress=lambda *all_: told.append(all_),
     )  # fmt: skip
-    assert told[-1][1] == told[-1][2] == 2 * tensors[name].size
+    assert told[-1][1] == told[-1][2] == 2 * problem.tensors[name].size
 
 
 def test_a_fifteenth_of_the_evaluations_of_a_loop() -> None:
@@ -158,6 +153,7 @@ def test_a_fifteenth_of_the_evaluations_of_a_loop() -> None:
     rng = np.random.default_rng(0)
     tensors = {key: rng.normal(size=shape) for key, shape in plan.inputs.items()}
     tensors["dy"] = rng.normal(size=plan.upstream)
-    found = [numeric(layer, plan, tensors, name, "auto") for name in "xwb"]
+    problem = Problem(layer=layer, plan=plan, tensors=tensors)
+    found = [numeric(problem, name, "auto") for name in "xwb"]
     loop = 2 * sum(tensors[name].size for name in "xwb")
     assert 15 * sum(one.evaluations for one in found) <= loop

@@ -7,13 +7,13 @@ from collections import Counter
 import numpy as np
 
 from cnncli.cases.case import GradcheckOptions
-from cnncli.checks.bench import Bench
 from cnncli.checks.diagnosis import distance
-from cnncli.checks.faults import FAULTS
-from cnncli.checks.gradcheck import check_gradients
+from cnncli.checks.faults.faultbench import FaultBench
+from cnncli.checks.faults.table import FAULTS
+from cnncli.checks.gradients import check_gradients
 from cnncli.checks.ties import components, find_ties
-from cnncli.layers.base import Array, Plan, Tensors
-from tests.checks.randomcases import Case, random_case
+from cnncli.layers.base import Array, Problem
+from tests.checks.randomcases import given, random_case
 
 CASES = 2000
 
@@ -21,9 +21,9 @@ CASES = 2000
 def test_no_right_gradient_fails_in_2000_cases() -> None:
     verdicts: Counter[str] = Counter()
     for seed in range(CASES):
-        layer, plan, tensors = random_case(seed)
-        for check in check_gradients(layer, plan, tensors, {}, GradcheckOptions(), seed):
-            assert check.verdict != "fail", (seed, plan.params, check)
+        problem = random_case(seed)
+        for check in check_gradients(problem, {}, GradcheckOptions(), seed):
+            assert check.verdict != "fail", (seed, problem.plan.params, check)
             verdicts[check.verdict] += 1
     # The cases do test something: few are vacuous, and ties are among them.
     assert verdicts["pass"] > 6000
@@ -35,11 +35,11 @@ def test_no_planted_fault_passes_in_2000_cases() -> None:
     verdicts: Counter[str] = Counter()
     seed = 0
     while verdicts["planted"] < CASES:
-        case = random_case(seed)
+        problem = random_case(seed)
         rng = np.random.default_rng([seed, 5])
         seed += 1
-        name, wrong, what = _plant(case, rng)
-        layer, plan, tensors = case
+        name, wrong, what = _plant(problem, rng)
+        tensors = problem.tensors
         if wrong is None:
             continue  # this geometry has no such fault
         verdicts["planted"] += 1
@@ -49,13 +49,13 @@ def test_no_planted_fault_passes_in_2000_cases() -> None:
             continue
         options = GradcheckOptions(wrt=(name[1:],))
         expected = {name: [(wrong, "float64")]}
-        checks = check_gradients(layer, plan, tensors, expected, options, seed)
+        checks = check_gradients(problem, expected, options, seed)
         (check,) = [c for c in checks if c.subject == "expected" and c.identity is None]
         verdicts[check.verdict] += 1
         if check.verdict == "kink":  # another way of sharing the same ties, so not wrong
-            assert _is_some_sharing(plan, tensors, wrong), (seed, what)
+            assert _is_some_sharing(problem, wrong), (seed, what)
         else:
-            assert check.verdict == "fail", (seed, what, plan.params, check)
+            assert check.verdict == "fail", (seed, what, problem.plan.params, check)
             faults = [row.get("fault") for row in check.diagnosis or []]
             assert what in faults or what == "one element", (seed, what, faults)
     assert verdicts["fail"] > 0.8 * CASES
@@ -63,27 +63,27 @@ def test_no_planted_fault_passes_in_2000_cases() -> None:
     assert verdicts["same result"] < 0.15 * CASES
 
 
-def _plant(case: Case, rng: np.random.Generator) -> tuple[str, Array | None, str]:
+def _plant(problem: Problem, rng: np.random.Generator) -> tuple[str, Array | None, str]:
     """Return a gradient's name, the gradient with one fault, and the fault."""
-    layer, plan, tensors = case
-    names = list(plan.gradients)
+    tensors, names = problem.tensors, list(problem.plan.gradients)
     name = names[rng.integers(len(names))]
     if rng.random() < 0.2:  # one element off by a thousandth of the largest
         wrong = tensors[name].copy()
         largest = np.abs(wrong).max()
         wrong.reshape(-1)[rng.integers(wrong.size)] += 1e-3 * largest
         return name, wrong, "one element"
-    bench = Bench(layer, plan, {key: tensors[key] for key in (*plan.inputs, "dy")}, name)
-    faults = [fault for fault in FAULTS if fault.applies(layer.name, name)]
+    bench = FaultBench(given(problem), name)
+    faults = [fault for fault in FAULTS if fault.applies(problem.layer.name, name)]
     fault = faults[rng.integers(len(faults))]
     variants = fault.variants(bench)
     return name, variants[rng.integers(len(variants))] if variants else None, fault.name
 
 
-def _is_some_sharing(plan: Plan, tensors: Tensors, gradient: Array) -> bool:
+def _is_some_sharing(problem: Problem, gradient: Array) -> bool:
     """Tell by linear algebra alone whether a gradient is a sharing of each window's dy."""
-    ties = find_ties(plan, tensors["x"], tensors["dy"])
-    moved = gradient.reshape(-1) - tensors["dx"].reshape(-1)
+    ties = find_ties(problem)
+    assert ties is not None
+    moved = gradient.reshape(-1) - problem.tensors["dx"].reshape(-1)
     members = sorted(ties.members())
     untied = np.delete(moved, members)
     for _, elements in components(ties.edges):

@@ -7,6 +7,7 @@ from itertools import chain, combinations
 import numpy as np
 
 from cnncli.checks.ties import can_be_shared, components, find_ties
+from cnncli.layers.base import Problem
 from tests.checks.randomcases import plan_of
 
 Edges = dict[int, list[int]]
@@ -80,18 +81,24 @@ def test_a_nan_is_no_share() -> None:
 
 
 def test_ties_gaps_and_groups() -> None:
-    _, plan = plan_of("pool", {"x": (1, 1, 1, 6)}, kernel=(1, 2), stride=(1, 1))
+    layer, plan = plan_of("pool", {"x": (1, 1, 1, 6)}, kernel=(1, 2), stride=(1, 1))
     x = np.array([[[[5.0, 5.0, 5.0, 1.0, 2.0, 2.0 + 1e-9]]]])
-    ties = find_ties(plan, x, np.ones((1, 1, 1, 5)))
+    problem = Problem(layer=layer, plan=plan, tensors={"x": x, "dy": np.ones((1, 1, 1, 5))})
+    ties = find_ties(problem)
+    assert ties is not None
     assert ties.edges == {0: [0, 1], 1: [1, 2], 4: [4, 5]}
     assert components(ties.edges) == [([0, 1], [0, 1, 2]), ([4], [4, 5])]
     assert ties.gap == 0.5
     # A window whose dy is zero has nothing to share.
     dy = np.array([[[[0.0, 1.0, 1.0, 1.0, 0.0]]]])
-    assert find_ties(plan, x, dy).edges == {1: [1, 2]}
+    ties = find_ties(problem.changed(dy=dy))
+    assert ties is not None
+    assert ties.edges == {1: [1, 2]}
     # A window with one real element has no tie and no gap.
-    _, plan = plan_of(
+    layer, plan = plan_of(
         "pool", {"x": (1, 1, 1, 2)}, kernel=(1, 2), stride=(1, 2), padding=((0, 0), (1, 1))
     )
-    ties = find_ties(plan, np.zeros((1, 1, 1, 2)), np.ones((1, 1, 1, 2)))
+    tensors = {"x": np.zeros((1, 1, 1, 2)), "dy": np.ones((1, 1, 1, 2))}
+    ties = find_ties(Problem(layer=layer, plan=plan, tensors=tensors))
+    assert ties is not None
     assert (ties.edges, ties.gap) == ({}, 1.0)

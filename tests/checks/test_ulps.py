@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnncli.checks.ulps import coarsest, ulp, ulp_errors
+from cnncli.checks.ulps import ulp, ulp_errors
 
 
 @given(
@@ -39,9 +39,3 @@ def test_what_is_not_finite() -> None:
     errors = ulp_errors(got, expected, "float64")
     assert errors[[0, 1, 5]].tolist() == [0.0, 0.0, 0.0]
     assert np.isnan(errors[[2, 3, 4]]).all()
-
-
-def test_coarsest() -> None:
-    assert coarsest("float64", "bfloat16") == "bfloat16"
-    assert coarsest("float16", "int8") == "float16"
-    assert coarsest("int8", "int64") is None

@@ -105,10 +105,10 @@ def _off(task: Task, by: float) -> Computed:
 
 def test_one_wrong_element_is_found_where_it_is() -> None:
     (check,) = _judge(lambda task: _off(task, 1e-3))
-    assert (check.verdict, check.reason, check.mismatched) == ("fail", "wrong values", 1)
+    assert (check.verdict, check.reason, check.comparison.mismatched) == ("fail", "wrong values", 1)
     assert check.worst.index == (1, 2, 0, 1)
     assert check.worst.got - check.worst.expected == pytest.approx(1e-3)
-    assert check.sum_squared_error == pytest.approx(1e-6)
+    assert check.comparison.sum_squared_error == pytest.approx(1e-6)
     (fine,) = _judge(lambda task: _off(task, 1e-12))
     assert fine.verdict == "pass"
 
@@ -121,7 +121,7 @@ def test_float32_is_judged_as_float32_and_says_so() -> None:
     (check,) = _judge(single)
     assert check.verdict == "pass"
     assert "float32" in check.note
-    assert check.max_abs_error > 1e-9
+    assert check.comparison.max_abs_error > 1e-9
 
 
 def test_what_goes_wrong_has_its_word() -> None:

@@ -34,7 +34,9 @@ def test_numbers_of_a_gradient_check_are_whole(judged: Result, width: int) -> No
     assert max(len(line) for line in text.splitlines()) <= width
     words = set(text.split())
     for check in judged.checks:
-        for number in (check.accuracy, check.norm_rel_error, check.max_rel_error):
+        found = check.comparison
+        errors = () if found is None else (found.norm_rel_error, found.max_rel_error)
+        for number in (check.accuracy, *errors):
             if number is not None and not check.identity:
                 assert error_text(number) in words
     for row in (row for check in judged.checks for row in check.diagnosis or ()):

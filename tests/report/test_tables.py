@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cnncli.checks.check import Check, Worst
+from cnncli.checks.check import Check
+from cnncli.checks.compare import compare
 from cnncli.report.console import make_console
 from cnncli.report.numbers import apart_texts, number_text
-from cnncli.report.tables import Values, ending, identity_text, show_result, show_results, summary
+from cnncli.report.tables import Values, ending, show_result, show_results, summary
+from cnncli.report.wording import identity_text
 from cnncli.runs.batch import Job
 from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
@@ -241,8 +243,10 @@ def test_words_of_an_ending() -> None:
     result = Result(name="c", status="failed", checks=[failed])
     assert ending(result) == "FAILED: 1 of 1 check; y expect shape: 1x2, expected 2x1"
     assert summary([result, result]) == "2 cases: 2 failed; 2 checks"
-    near = Worst(index=(0, 2), got=0.1, expected=0.1 + 1e-16)
-    found = replace(failed, assertion="npy", got=None, expected=None, worst=near, note="noted")
+    near = compare(np.array([[0.1]]), np.array([[0.1 + 1e-16]]), 0)
+    assert near.worst is not None
+    near = replace(near, mismatched=0, worst=replace(near.worst, index=(0, 2)))
+    found = replace(failed, assertion="npy", got=None, expected=None, comparison=near, note="noted")
     numbers = f"y[0,2] 0.1, expected {0.1 + 1e-16!r}; noted"
     assert ending(replace(result, checks=[found])).endswith(numbers)
 
@@ -256,7 +260,7 @@ def test_a_failing_identity_shows_numbers_that_differ_and_what_was_allowed() -> 
         identity="sum(dx*x) = sum(dy*y)",
         terms_rel_error=1.37e-11,
         rtol=1e-11,
-        worst=Worst(index=(), got=78.57772117732426, expected=78.57772119907179),
+        comparison=compare(np.array(78.57772117732426), np.array(78.57772119907179), 1e-11),
     )
     shown = identity_text(check, full=False)
     assert shown == "78.57772118, not 78.5777212 (1.37e-11 of the terms apart, 1e-11 allowed)"

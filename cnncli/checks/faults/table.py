@@ -1,6 +1,6 @@
 """The table of named faults: what diagnosis compares a wrong tensor with.
 
-To add one: a row here, and a function of the bench that computes the tensor with that one fault.
+To add one: a row here, and a function of the fault bench: the tensor with that one fault.
 The columns: name, layers, tensors, what it means ({t} is the tensor), what to look at, how to make.
 """
 
@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnncli.checks import faults_bn as bn
-from cnncli.checks import faults_common as common
-from cnncli.checks import faults_conv as conv
-from cnncli.checks import faults_pool as pool
-from cnncli.checks.bench import Fault
+from cnncli.checks.faults import batchnorm as bn
+from cnncli.checks.faults import common, conv, pool
+from cnncli.checks.faults.faultbench import Fault
 
 ANY = "conv pool bn pad"
 WINDOWS = "conv pool"

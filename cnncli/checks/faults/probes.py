@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from cnncli.checks.bench import Bench
-from cnncli.layers.base import Layer, Plan, Tensors
+from cnncli.cases.probes import PROBES, probe_entries
+from cnncli.cases.tensors import make_tensors, open_ingredients, request_for
+from cnncli.checks.faults.faultbench import FaultBench
+from cnncli.layers.base import Layer, Problem
+from cnncli.layers.parameters import show
 
 
-def probe_benches(bench: Bench) -> Iterator[tuple[str, Bench]]:
+def probe_benches(bench: FaultBench) -> Iterator[tuple[str, FaultBench]]:
     """Yield each probe of a bench's layer and mode as the flags that make it, and its bench."""
-    for flags, plan, tensors in layer_probes(bench.layer):
+    for flags, problem in layer_probes(bench.layer):
+        plan = problem.plan
         same = all(
             plan.params.get(key) == bench.plan.params.get(key)
             for key in ("mode", "training", "transposed")
         )
         if same and (bench.name in plan.gradients or bench.name in plan.outputs):
-            yield flags, Bench(bench.layer, plan, tensors, bench.name)
+            yield flags, FaultBench(problem, bench.name)
 
 
 @cache
-def layer_probes(layer: Layer) -> list[tuple[str, Plan, Tensors]]:
-    """Return each probe of a layer: the flags that make it, its plan, its inputs and dy."""
+def layer_probes(layer: Layer) -> list[tuple[str, Problem]]:
+    """Return each probe of a layer: the flags that make it, and its problem, with dy."""
     return list(_made(layer))
 
 
-def _made(layer: Layer) -> Iterator[tuple[str, Plan, Tensors]]:
-    from cnncli.cases.probes import PROBES, probe_entries
-    from cnncli.cases.tensors import make_tensors, open_ingredients, request_for
-
+def _made(layer: Layer) -> Iterator[tuple[str, Problem]]:
     for probe, entry in zip(PROBES[layer.name], probe_entries(layer, {}), strict=True):
         case = entry.build()
         with open_ingredients(case) as ingredients:
@@ -38,7 +39,8 @@ def _made(layer: Layer) -> Iterator[tuple[str, Plan, Tensors]]:
         shapes = " ".join(f"{_name(name)} {text}" for name, text in probe.tensors.items())
         params = " ".join(_flag(key, value) for key, value in probe.params.items())
         tensors = {name: tensor.array for name, tensor in made.items()}
-        yield f"{shapes} {params}".strip(), plan, tensors
+        problem = Problem(layer=layer, plan=plan, tensors=tensors)
+        yield f"{shapes} {params}".strip(), problem
 
 
 def _name(key: str) -> str:
@@ -46,8 +48,6 @@ def _name(key: str) -> str:
 
 
 def _flag(key: str, value: object) -> str:
-    from cnncli.layers.parameters import show
-
     flag = _name(key)
     if isinstance(value, bool):
         return flag if value else "--no-" + flag[2:]

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from cnncli.layers.base import Array, Layer, Plan, Tensors
+import numpy as np
 
-if TYPE_CHECKING:
-    from cnncli.kernels.windows import Windows
+from cnncli.kernels.windows import Windows, windows
+from cnncli.layers.base import Array, Layer, Plan, Problem, Tensors
 
 
 @dataclass(frozen=True)
-class Bench:
-    """One tensor `name` of a case, and how to compute it with something changed.
+class FaultBench:
+    """One tensor `name` of a problem, and how to compute it with something changed.
 
-    `tensors` are float64 and hold the inputs and, for gradients, dy.
+    The problem's tensors are float64 and hold the inputs and, for gradients, dy.
     """
 
-    layer: Layer
-    plan: Plan
-    tensors: Tensors
+    problem: Problem
     name: str
+
+    @property
+    def layer(self) -> Layer:
+        """The problem's layer."""
+        return self.problem.layer
+
+    @property
+    def plan(self) -> Plan:
+        """The problem's plan."""
+        return self.problem.plan
+
+    @property
+    def tensors(self) -> Tensors:
+        """The problem's tensors."""
+        return self.problem.tensors
 
     def redo(
         self,
@@ -80,8 +93,6 @@ class Bench:
 
     def windows(self) -> Windows:
         """Return how the windows of a conv or pool lie over x."""
-        from cnncli.kernels.windows import windows
-
         kernel = self.plan.inputs["w"][2:] if "w" in self.plan.inputs else self.argument("kernel")
         return windows(
             self.plan.spatial,
@@ -110,17 +121,15 @@ class Fault:
     tensors: str
     cause: str
     look: str
-    make: Callable[[Bench], Made]
+    make: Callable[[FaultBench], Made]
     last: bool = False
 
     def applies(self, layer: str, tensor: str) -> bool:
         """Tell whether this fault can spoil a tensor of a layer."""
         return layer in self.layers.split() and tensor in self.tensors.split()
 
-    def variants(self, bench: Bench) -> list[Array]:
+    def variants(self, bench: FaultBench) -> list[Array]:
         """Return the tensor with this fault, every way; none where the geometry has none."""
-        import numpy as np
-
         try:
             with np.errstate(all="ignore"):
                 made = self.make(bench)

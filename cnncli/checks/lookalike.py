@@ -1,4 +1,4 @@
-"""Which tensor a given array was meant to be, where it is held against another one."""
+"""Which other tensor a given array looks like, where it is wrong as the one it is given for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnncli.layers.base import Plan, Shape
 FLAG = "--expect"
 
 
-def with_meant(check: Check, plan: Plan, source: Source, shape: Shape, layout: str) -> Check:
+def with_lookalike(check: Check, plan: Plan, source: Source, shape: Shape, layout: str) -> Check:
     """Return a failed check of a whole array, which says whose shape or name the array has.
 
     `source` is where the array comes from, `shape` what it has there, in the case's layout. Where a

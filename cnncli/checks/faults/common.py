@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cnncli.checks.bench import Bench
+from cnncli.checks.faults.faultbench import FaultBench
 from cnncli.kernels.windows import Array
 
 
@@ -19,7 +19,7 @@ def need(condition: bool) -> None:
         raise ValueError
 
 
-def need_overlap(b: Bench) -> None:
+def need_overlap(b: FaultBench) -> None:
     """Raise ValueError where no element is in two windows."""
     where = b.windows()
     cover = np.zeros(where.spatial, np.int64)
@@ -39,13 +39,13 @@ def swap_spatial(a: Array) -> Array:
     return a.swapaxes(-1, -2)
 
 
-def result_swapped(b: Bench) -> list[Array]:
+def result_swapped(b: FaultBench) -> list[Array]:
     """H and W of the result exchanged; in the same memory too."""
     right = b.right
     return [swap_spatial(right), swap_spatial(right).reshape(right.shape)]
 
 
-def dy_swapped(b: Bench) -> list[Array]:
+def dy_swapped(b: FaultBench) -> list[Array]:
     """dy read with its H and W exchanged, cut or filled with zeros to its own shape, or not."""
     dy = b.dy
     swapped = swap_spatial(dy)
@@ -58,28 +58,28 @@ def dy_swapped(b: Bench) -> list[Array]:
     return found
 
 
-def dy_transposed_in_memory(b: Bench) -> Array:
+def dy_transposed_in_memory(b: FaultBench) -> Array:
     """dy's memory read as (N, F, OW, OH), then transposed."""
     dy = b.dy
     return b.redo(dy=dy.reshape(swap_spatial(dy).shape).swapaxes(-1, -2))
 
 
-def dy_ignored(b: Bench) -> Array:
+def dy_ignored(b: FaultBench) -> Array:
     """As if dy were ones."""
     return b.redo(dy=np.ones_like(b.dy))
 
 
-def dy_constant(b: Bench) -> Array:
+def dy_constant(b: FaultBench) -> Array:
     """dy replaced by its mean."""
     return b.redo(dy=np.full_like(b.dy, b.dy.mean()))
 
 
-def zero(b: Bench) -> Array:
+def zero(b: FaultBench) -> Array:
     """Nothing computed."""
     return np.zeros_like(b.right)
 
 
-def reshaped(b: Bench) -> list[Array]:
+def reshaped(b: FaultBench) -> list[Array]:
     """Two axes exchanged, then reshaped back; or reshaped first, then exchanged."""
     right = b.right
     found = []
@@ -90,21 +90,21 @@ def reshaped(b: Bench) -> list[Array]:
     return found
 
 
-def axes_exchanged(b: Bench) -> list[Array]:
+def axes_exchanged(b: FaultBench) -> list[Array]:
     """The first two axes exchanged, which changes the shape."""
     right = b.right
     need(right.ndim >= 2)
     return [right.swapaxes(0, 1)]
 
 
-def rotated(b: Bench) -> list[Array]:
+def rotated(b: FaultBench) -> list[Array]:
     """Turned round: the result flipped along every spatial axis."""
     right = b.right
     need(right.ndim >= 3)
     return [np.flip(right, tuple(range(2, right.ndim)))]
 
 
-def channels_last_out(b: Bench) -> list[Array]:
+def channels_last_out(b: FaultBench) -> list[Array]:
     """Written channels-last: as such, and its memory read as channels-first; and the reverse."""
     right = b.right
     need(right.ndim >= 3)
@@ -113,19 +113,19 @@ def channels_last_out(b: Bench) -> list[Array]:
     return [last, last.reshape(right.shape), np.moveaxis(back, -1, 1)]
 
 
-def channels_last_in(b: Bench) -> list[Array]:
+def channels_last_in(b: FaultBench) -> list[Array]:
     """x's memory, channels-last, read as channels-first; and the reverse."""
     x = b.x
     last = np.moveaxis(x, 1, -1)
     return [b.redo(x=last.reshape(x.shape)), b.redo(x=np.moveaxis(x.reshape(last.shape), -1, 1))]
 
 
-def x_swapped(b: Bench) -> Array:
+def x_swapped(b: FaultBench) -> Array:
     """x's memory read with H and W exchanged."""
     return b.redo(x=swap_spatial(b.x).reshape(b.x.shape))
 
 
-def one_sample_only(b: Bench) -> list[Array]:
+def one_sample_only(b: FaultBench) -> list[Array]:
     """Only the first or the last sample's part; the others' stay zero."""
     right = b.right
     need(right.shape[0] > 1)
@@ -137,14 +137,14 @@ def one_sample_only(b: Bench) -> list[Array]:
     return found
 
 
-def first_sample_repeated(b: Bench) -> list[Array]:
+def first_sample_repeated(b: FaultBench) -> list[Array]:
     """The first or last sample's result, in every sample."""
     right = b.right
     need(right.shape[0] > 1)
     return [np.broadcast_to(right[[k]], right.shape) for k in (0, -1)]
 
 
-def one_sample_summed(b: Bench) -> list[Array]:
+def one_sample_summed(b: FaultBench) -> list[Array]:
     """The sum over N missing: one sample's share of a parameter's gradient; or a share for each."""
     dy = b.dy
     need(dy.shape[0] > 1)
@@ -157,7 +157,7 @@ def one_sample_summed(b: Bench) -> list[Array]:
     return [found[0], found[-1], shares]
 
 
-def one_channel_only(b: Bench) -> list[Array]:
+def one_channel_only(b: FaultBench) -> list[Array]:
     """Only the first or last channel's part."""
     right = b.right
     need(right.ndim >= 2 and right.shape[1] > 1)
@@ -169,7 +169,7 @@ def one_channel_only(b: Bench) -> list[Array]:
     return found
 
 
-def last_row_missing(b: Bench) -> list[Array]:
+def last_row_missing(b: FaultBench) -> list[Array]:
     """The last row or column left at zero: a loop that ends one too early over dy."""
     dy, found = b.dy, []
     for axis in range(2, dy.ndim):
@@ -185,7 +185,7 @@ def last_row_missing(b: Bench) -> list[Array]:
     return found
 
 
-def bias_axes(b: Bench) -> list[Array]:
+def bias_axes(b: FaultBench) -> list[Array]:
     """dy summed over other axes than all but the channels."""
     dy = b.dy
     axes = range(dy.ndim)
@@ -194,7 +194,7 @@ def bias_axes(b: Bench) -> list[Array]:
     return [dy.sum(axis=some) for some in every if some != right]
 
 
-def _count(b: Bench) -> dict[str, int]:
+def _count(b: FaultBench) -> dict[str, int]:
     spatial = math.prod(b.plan.upstream[2:])
     inputs = b.plan.inputs
     window = inputs["w"][2:] if "w" in inputs else b.plan.arguments.get("kernel", (1,))
@@ -208,26 +208,26 @@ def _count(b: Bench) -> dict[str, int]:
     }
 
 
-def times(what: str) -> Callable[[Bench], Array]:
+def times(what: str) -> Callable[[FaultBench], Array]:
     """Return the fault of a factor too much: 2, N, OH*OW, ..."""
 
-    def make(b: Bench) -> Array:
+    def make(b: FaultBench) -> Array:
         need(_count(b)[what] > 1)
         return b.right * _count(b)[what]
 
     return make
 
 
-def over(what: str) -> Callable[[Bench], Array]:
+def over(what: str) -> Callable[[FaultBench], Array]:
     """Return the fault of a divisor too much."""
 
-    def make(b: Bench) -> Array:
+    def make(b: FaultBench) -> Array:
         need(_count(b)[what] > 1)
         return b.right / _count(b)[what]
 
     return make
 
 
-def negated(b: Bench) -> Array:
+def negated(b: FaultBench) -> Array:
     """The sign."""
     return -b.right

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnncli.checks.derived import UNITS, rounding_bound
+from cnncli.checks.bounds import rounding_bound
+from cnncli.floats import FLOAT32
 from tests.checks.command import expected_check, results
 from tests.checks.randomcases import random_case, with_gradients
 
@@ -17,20 +18,21 @@ Capsys = pytest.CaptureFixture[str]
 def test_float32_stays_within_the_bound_of_every_element() -> None:
     largest = 0.0
     for seed in range(400):
-        layer, plan, exact = random_case(seed)
-        narrow = {k: exact[k].astype(np.float32) for k in (*plan.inputs, "dy")}
+        problem = random_case(seed)
+        plan = problem.plan
+        narrow = problem.changed(
+            **{k: problem.tensors[k].astype(np.float32) for k in (*plan.inputs, "dy")}
+        )
         if plan.params.get("mode") == "max":
             # Rounding must not change winners; ties are another matter.
-            exact = with_gradients(
-                layer, plan, {k: v.astype(np.float64) for k, v in narrow.items()}
-            )
-        computed = with_gradients(layer, plan, narrow)
-        given = {key: exact[key] for key in (*plan.inputs, "dy")}
+            wide = {k: narrow.tensors[k].astype(np.float64) for k in (*plan.inputs, "dy")}
+            problem = with_gradients(problem.changed(**wide))
+        computed, exact = with_gradients(narrow).tensors, problem.tensors
         for name in ("y", *plan.gradients):
-            bound = rounding_bound(layer, plan, given, name, UNITS["float32"])
+            bound = rounding_bound(problem, name, FLOAT32.unit_roundoff)
             error = np.abs(computed[name].astype(np.float64) - exact[name])
             assert bound.shape == error.shape
-            assert (error <= bound).all(), (seed, layer.name, name, plan.params)
+            assert (error <= bound).all(), (seed, plan.layer, name, plan.params)
             with np.errstate(all="ignore"):
                 largest = max(largest, float(np.nanmax(np.where(error, error / bound, 0.0))))
     assert largest > 0.2  # a bound that is never near would judge nothing
@@ -40,10 +42,10 @@ def test_float32_stays_within_the_bound_of_every_element() -> None:
 def test_the_bound_is_no_licence(layer: str) -> None:
     seen = 0
     for seed in range(100):
-        made, plan, tensors = random_case(seed)
-        if made.name == layer:
-            bound = rounding_bound(made, plan, tensors, "y", UNITS["float32"])
-            size = float(np.linalg.norm(tensors["y"]))
+        problem = random_case(seed)
+        if problem.layer.name == layer:
+            bound = rounding_bound(problem, "y", FLOAT32.unit_roundoff)
+            size = float(np.linalg.norm(problem.tensors["y"]))
             assert float(np.linalg.norm(bound)) <= 6e-4 * max(size, 1.0)
             seen += 1
     assert seen > 5

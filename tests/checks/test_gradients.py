@@ -353,3 +353,12 @@ def test_a_step_may_be_too_small_for_some_elements_alone() -> None:
     message = complaint(call(*args, "1e-9"))
     assert "for 1 of 4 elements, such as x[0,0,0,1] = 1e+09" in message
     assert call(*args, "1").status == 0
+
+
+def test_some_elements_are_seen_too() -> None:
+    """What the numeric gradient was not asked for is no number, and drawn as none."""
+    case = ("gradcheck", "conv", "--x", "normal:2x3x6x7", "--w", "normal:4x3x3x2")
+    ended = call(*case, "--elements", "5", "--show")
+    assert ended.status == 0, ended.err
+    assert "numeric" in ended.out
+    assert "!! not finite" in ended.out

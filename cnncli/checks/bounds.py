@@ -8,96 +8,27 @@ first order in u). The terms' absolute sums are the same layer's, of |x|, |w| an
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
 
-from cnncli.cases.assertions import Assertion
-from cnncli.checks.check import Check, Worst
-from cnncli.checks.compare import compare
-from cnncli.errors import TensorError
-from cnncli.layers.base import Layer, Plan, Tensors
+import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from cnncli.checks.check import Comparison
+from cnncli.layers.base import Array, Plan, Problem, Tensors
 
-UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 BESIDE = 3
 """Roundings beside the sum: of the inputs to the precision, of each product, of the result."""
 
 
-def check_derived(
-    layer: Layer,
-    plan: Plan,
-    tensors: Tensors,
-    assertion: Assertion,
-    tensor: str,
-    reference: NDArray[Any],
-    stored: tuple[str, str],
-) -> Check:
-    """Judge a whole tensor against `reference` by the rounding bound of each of its elements.
-
-    `stored` are the types of the two; the coarser sets the precision. Raises TensorError where the
-    tensor is an input, which nothing computes.
-    """
-    import numpy as np
-
-    array = tensors[tensor]
-    if array.shape != reference.shape:
-        return Check(
-            check="expect",
-            assertion=assertion.kind,
-            tensor=tensor,
-            verdict="fail",
-            where=assertion.where,
-            got=list(array.shape),
-            expected=list(reference.shape),
-            note="shapes differ",
-        )
-    if tensor not in plan.outputs and tensor not in plan.gradients:
-        raise TensorError(
-            f"tolerance derived is for computed tensors, and {tensor} is an input", assertion.where
-        )
-    unit = max(UNITS.get(kind, 0.0) for kind in stored)
-    bound = rounding_bound(layer, plan, tensors, tensor, unit)
-    found = compare(array, reference, rtol=0.0, atol=0.0, equal_nan=False)
-    with np.errstate(all="ignore"):
-        error = np.abs(array.astype(np.float64) - reference.astype(np.float64))
-        error[array == reference] = 0
-        wrong = ~(error <= bound)
-        share = np.where(error == 0, 0.0, error / bound)
-    if assertion.tolerance.equal_nan:
-        both = np.isnan(array) & np.isnan(reference)
-        wrong, share = wrong & ~both, np.where(both, 0.0, share)
-    place = np.unravel_index(int(np.argmax(np.where(np.isnan(share), np.inf, share))), share.shape)
-    index = tuple(int(i) for i in place)
-    return Check(
-        check="expect",
-        assertion=assertion.kind,
-        tensor=tensor,
-        verdict="fail" if wrong.any() else "pass",
-        where=assertion.where,
-        elements=found.elements,
-        mismatched=int(wrong.sum()),
-        max_abs_error=found.max_abs_error,
-        max_rel_error=found.max_rel_error,
-        norm_rel_error=found.norm_rel_error,
-        bound_share=float(share.max(initial=0.0)),
-        unit_roundoff=unit,
-        worst=Worst(index=index, got=array[index].item(), expected=reference[index].item()),
-        note=f"largest error is {share.max(initial=0.0):.3g} of the rounding bound",
-    )
-
-
-def rounding_bound(
-    layer: Layer, plan: Plan, tensors: Tensors, name: str, unit: float
-) -> NDArray[Any]:
+def rounding_bound(problem: Problem, name: str, unit: float) -> Array:
     """Return the most that rounding, of unit roundoff `unit`, can move each element of a tensor.
 
-    `tensors` holds the inputs and, for gradients, dy. Shape: that tensor's own.
+    The problem's tensors hold the inputs and, for gradients, dy. Shape: that tensor's own.
     """
-    import numpy as np
-
-    names = (*plan.inputs, "dy")
-    wide = {key: tensors[key].astype(np.float64) for key in names if key in tensors}
+    layer, plan = problem.layer, problem.plan
+    wide = {
+        key: problem.tensors[key].astype(np.float64)
+        for key in (*plan.inputs, "dy")
+        if key in problem.tensors
+    }
     with np.errstate(all="ignore"):
         if layer.name == "bn":
             return _batch_norm(plan, wide, name, unit)
@@ -113,17 +44,22 @@ def rounding_bound(
             if is_max:
                 sizes["x"] = wide["x"]  # which decides the winners
             total = layer.backward(plan, sizes)[name]
-        return np.asarray((_terms(layer, plan, name) + BESIDE) * unit * total)
+        return np.asarray((_terms(plan, name) + BESIDE) * unit * total)
 
 
-def _terms(layer: Layer, plan: Plan, name: str) -> int:
+def share_of_bound(found: Comparison) -> str:
+    """Say how near to its rounding bound a comparison by one came."""
+    return f"largest error is {found.largest_share:.3g} of the rounding bound"
+
+
+def _terms(plan: Plan, name: str) -> int:
     """Return how many terms each element of a tensor sums at most."""
     x, y = plan.inputs["x"], plan.upstream
-    if layer.name == "pad":
+    if plan.layer == "pad":
         return math.prod(
             max(0, before) + max(0, after) + 1 for before, after in plan.params["padding"]
         )
-    if layer.name == "pool":
+    if plan.layer == "pool":
         return math.prod(plan.arguments["kernel"])
     groups, window = plan.params["groups"], math.prod(plan.inputs["w"][2:])
     smaller = x if plan.params["transposed"] else y
@@ -136,18 +72,16 @@ def _terms(layer: Layer, plan: Plan, name: str) -> int:
     return int(terms[name])
 
 
-def _batch_norm(plan: Plan, tensors: Tensors, name: str, u: float) -> NDArray[Any]:
+def _batch_norm(plan: Plan, tensors: Tensors, name: str, u: float) -> Array:
     """Follow the rounding of mean, variance and deviation, each to first order, into a tensor."""
-    import numpy as np
-
     x, dy = tensors["x"], tensors.get("dy")
     axes = (0, *range(2, x.ndim))
     m = x.size // x.shape[1]
 
-    def column(numbers: NDArray[Any]) -> NDArray[Any]:
+    def column(numbers: Array) -> Array:
         return numbers.reshape(-1, *(1 for _ in axes[1:]))
 
-    def mean_of(array: NDArray[Any]) -> NDArray[Any]:
+    def mean_of(array: Array) -> Array:
         return np.asarray(array.mean(axis=axes, keepdims=True))
 
     eps, gamma, beta = plan.params["eps"], column(tensors["gamma"]), column(tensors["beta"])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnncli.checks.bench import Bench
-from cnncli.checks.faults_common import need, need_overlap, planes, swap_spatial
+from cnncli.checks.faults.common import need, need_overlap, planes, swap_spatial
+from cnncli.checks.faults.faultbench import FaultBench
 from cnncli.kernels.windows import Array, extent
 
 
-def _direct(b: Bench) -> None:
+def _direct(b: FaultBench) -> None:
     need(not b.plan.params.get("transposed", False))
 
 
-def flipped(b: Bench) -> list[Array]:
+def flipped(b: FaultBench) -> list[Array]:
     """Convolution for correlation: the kernel turned round (for dw: the result)."""
     axes = b.space
     if b.name == "dw":
@@ -22,7 +22,7 @@ def flipped(b: Bench) -> list[Array]:
     return [b.redo(w=np.flip(w, axes)), *(b.redo(w=np.flip(w, a)) for a in axes if len(axes) > 1)]
 
 
-def filters_swapped(b: Bench) -> list[Array]:
+def filters_swapped(b: FaultBench) -> list[Array]:
     """C and F of w exchanged, in memory where the sizes differ; or of the result dw."""
     if b.name == "dw":
         right = b.right
@@ -33,7 +33,7 @@ def filters_swapped(b: Bench) -> list[Array]:
     return [b.redo(w=turned.reshape(w.shape)), b.redo(w=w.reshape(turned.shape).swapaxes(0, 1))]
 
 
-def kernel_axes_swapped(b: Bench) -> list[Array]:
+def kernel_axes_swapped(b: FaultBench) -> list[Array]:
     """KH and KW of w exchanged."""
     if b.name == "dw":
         return [swap_spatial(b.right), swap_spatial(b.right).reshape(b.right.shape)]
@@ -42,7 +42,7 @@ def kernel_axes_swapped(b: Bench) -> list[Array]:
     return [b.redo(w=swap_spatial(w)), *found] if w.shape[-1] == w.shape[-2] else found
 
 
-def crop_missing(b: Bench) -> Array:
+def crop_missing(b: FaultBench) -> Array:
     """Dx with its padding still on."""
     _direct(b)
     need(any(map(any, b.pads)))
@@ -51,7 +51,7 @@ def crop_missing(b: Bench) -> Array:
     return b.redo(arguments={"padding": none}, spatial=spatial)
 
 
-def crop_shifted(b: Bench) -> list[Array]:
+def crop_shifted(b: FaultBench) -> list[Array]:
     """Dx cropped at the wrong place of the padded one: at its start, at its end, one off."""
     full = crop_missing(b)
     sizes = b.plan.spatial
@@ -66,14 +66,14 @@ def crop_shifted(b: Bench) -> list[Array]:
     return found
 
 
-def padding_ignored(b: Bench) -> list[Array]:
+def padding_ignored(b: FaultBench) -> list[Array]:
     """As if there were no padding: windows start at the input's first element."""
     need(any(map(any, b.pads)))
     none = tuple((0, 0) for _ in b.pads)
     return [b.redo(arguments={"padding": none})]
 
 
-def pads_exchanged(b: Bench) -> list[Array]:
+def pads_exchanged(b: FaultBench) -> list[Array]:
     """Padding before and after exchanged, on every axis or on one alone."""
     turned = tuple((q, p) for p, q in b.pads)
     ones = [(*b.pads[:at], turned[at], *b.pads[at + 1 :]) for at in range(len(b.pads))]
@@ -82,35 +82,35 @@ def pads_exchanged(b: Bench) -> list[Array]:
     return [b.redo(arguments={"padding": pads}) for pads in others]
 
 
-def pads_of_other_axis(b: Bench) -> Array:
+def pads_of_other_axis(b: FaultBench) -> Array:
     """H's padding on W and W's on H, as far as the shapes hold it."""
     need(len(b.pads) == 2 and b.pads[0] != b.pads[1])
     return b.redo(arguments={"padding": b.pads[::-1]})
 
 
-def _other(b: Bench, name: str) -> Array:
+def _other(b: FaultBench, name: str) -> Array:
     value = b.argument(name)
     need(value != value[::-1])
     return b.redo(arguments={name: value[::-1]})
 
 
-def strides_exchanged(b: Bench) -> Array:
+def strides_exchanged(b: FaultBench) -> Array:
     """H's stride along W and W's along H."""
     return _other(b, "stride")
 
 
-def dilations_exchanged(b: Bench) -> Array:
+def dilations_exchanged(b: FaultBench) -> Array:
     """H's dilation along W and W's along H."""
     return _other(b, "dilation")
 
 
-def stride_ignored(b: Bench) -> Array:
+def stride_ignored(b: FaultBench) -> Array:
     """Windows taken side by side, stride 1, for the same dy."""
     need(any(s > 1 for s in b.argument("stride")))
     return b.redo(arguments={"stride": tuple(1 for _ in b.argument("stride"))})
 
 
-def dilation_ignored(b: Bench) -> list[Array]:
+def dilation_ignored(b: FaultBench) -> list[Array]:
     """As if the kernel had no holes, y as large as that makes it or as it should be."""
     need(any(d > 1 for d in b.argument("dilation")))
     found = b.redo(arguments={"dilation": tuple(1 for _ in b.argument("dilation"))})
@@ -120,7 +120,7 @@ def dilation_ignored(b: Bench) -> list[Array]:
     return [found, found[tuple(slice(size) for size in right)]]
 
 
-def remainder(b: Bench) -> list[Array]:
+def remainder(b: FaultBench) -> list[Array]:
     """Rows that no window reaches cut off, or put before the others in place of after them."""
     if b.layer.name == "conv":
         _direct(b)
@@ -144,7 +144,7 @@ def remainder(b: Bench) -> list[Array]:
     return [cut, np.roll(right, left, b.space)]
 
 
-def _columns(b: Bench) -> Array:
+def _columns(b: FaultBench) -> Array:
     """What each window gives each of its elements: (C, *K, N, *O)."""
     w, dy, groups = b.tensors["w"], b.dy, b.plan.params["groups"]
     split = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])  # (G, F/G, C/G, *K)
@@ -153,7 +153,7 @@ def _columns(b: Bench) -> Array:
     return np.concatenate(parts)
 
 
-def overwritten(b: Bench) -> list[Array]:
+def overwritten(b: FaultBench) -> list[Array]:
     """Overlapping windows written over each other, not added: the last, or the first, stays."""
     _direct(b)
     need_overlap(b)
@@ -167,7 +167,7 @@ def overwritten(b: Bench) -> list[Array]:
     return found
 
 
-def one_filter(b: Bench) -> list[Array]:
+def one_filter(b: FaultBench) -> list[Array]:
     """The sum over filters missing: only the last, or first, filter's dy."""
     dy = b.dy
     need(dy.shape[1] > 1)
@@ -179,7 +179,7 @@ def one_filter(b: Bench) -> list[Array]:
     return found
 
 
-def one_window(b: Bench) -> list[Array]:
+def one_window(b: FaultBench) -> list[Array]:
     """Dw of the last (or first) window alone: assigned, not added up."""
     dy, found = b.dy, []
     need(dy[0, 0].size > 1)
@@ -195,7 +195,7 @@ def one_window(b: Bench) -> list[Array]:
     return found
 
 
-def one_channel_summed(b: Bench) -> list[Array]:
+def one_channel_summed(b: FaultBench) -> list[Array]:
     """The sum over channels missing: only the first, or last, channel of x."""
     x, found = b.x, []
     need(x.shape[1] > 1)
@@ -206,7 +206,7 @@ def one_channel_summed(b: Bench) -> list[Array]:
     return found
 
 
-def groups_interleaved(b: Bench) -> list[Array]:
+def groups_interleaved(b: FaultBench) -> list[Array]:
     """Groups taken as every G-th channel, not as runs of channels."""
     groups = b.plan.params["groups"]
     need(groups > 1)
@@ -223,7 +223,7 @@ def groups_interleaved(b: Bench) -> list[Array]:
     return found
 
 
-def groups_ignored(b: Bench) -> list[Array]:
+def groups_ignored(b: FaultBench) -> list[Array]:
     """Every filter reads the channels of the first group."""
     groups = b.plan.params["groups"]
     need(groups > 1)
@@ -236,7 +236,7 @@ def groups_ignored(b: Bench) -> list[Array]:
     return [b.redo(x=np.tile(b.x[:, :each], (1, groups) + (1,) * (b.x.ndim - 2)))]
 
 
-def unpadded_x(b: Bench) -> Array:
+def unpadded_x(b: FaultBench) -> Array:
     """Dw or y from x padded with its edge, not with zeros."""
     _direct(b)
     need(any(map(any, b.pads)))
@@ -245,15 +245,15 @@ def unpadded_x(b: Bench) -> Array:
     return b.redo(x=padded, arguments={"padding": none}, spatial=padded.shape[2:])
 
 
-def _bias(b: Bench) -> Array:
+def _bias(b: FaultBench) -> Array:
     return b.tensors["b"].reshape(-1, *(1 for _ in b.space))
 
 
-def bias_missing(b: Bench) -> Array:
+def bias_missing(b: FaultBench) -> Array:
     """Y without b."""
     return b.right - _bias(b)
 
 
-def bias_twice(b: Bench) -> list[Array]:
+def bias_twice(b: FaultBench) -> list[Array]:
     """Y with b added twice, subtracted, or added once a channel."""
     return [b.right + _bias(b), b.right - 2 * _bias(b), b.right + (b.x.shape[1] - 1) * _bias(b)]

@@ -1,0 +1,1 @@
+"""Named faults: how each comes to be, and what to compute it on."""
