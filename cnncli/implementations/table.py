@@ -1,87 +1,93 @@
-"""The table of implementations: what `--against` names, and what `--as` writes.
+"""The table of implementations: their names, what `--against` and `bench` call, what `--as` writes.
 
 `resolve` is the one way from a name to an implementation. Importing this imports no library.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
 
 from cnncli.cases.node import nearest
 from cnncli.errors import CnncliError, MissingExtraError, UsageError
 from cnncli.implementations.base import Implementation
-from cnncli.implementations.kerascalls import write_keras
-from cnncli.implementations.onnxcalls import write_onnx
-from cnncli.implementations.torchcalls import write_torch
+from cnncli.implementations.keras import Keras, write_keras
+from cnncli.implementations.library import Library
+from cnncli.implementations.loops import Loops
+from cnncli.implementations.onnx import Onnx, write_onnx
+from cnncli.implementations.torch import Torch, write_torch
 from cnncli.layers.base import Plan
 
 
-def _torch() -> Implementation:
-    from cnncli.implementations.torchrun import Torch
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One implementation: `name` is printed, and is its extra's; the aliases are taken too."""
 
-    return Torch()
-
-
-def _tensorflow() -> Implementation:
-    from cnncli.implementations.kerasrun import Keras
-
-    return Keras("tensorflow")
-
-
-def _onnxruntime() -> Implementation:
-    from cnncli.implementations.onnxrun import OnnxRuntime
-
-    return OnnxRuntime()
+    name: str
+    aliases: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    """What must be installed."""
+    make: Callable[[], Implementation]
+    write: Callable[[Plan], str] | None = None
+    """A library's call as text, which needs no library."""
 
 
-def _loops() -> Implementation:
-    from cnncli.implementations.loops import Loops
-
-    return Loops()
-
-
-IMPLEMENTATIONS: dict[str, Callable[[], Implementation]] = {
-    "torch": _torch,
-    "tensorflow": _tensorflow,
-    "onnxruntime": _onnxruntime,
-    "loops": _loops,
-}
-
-PACKAGES = {
-    "torch": ("torch",),
-    "tensorflow": ("tensorflow", "keras"),
-    "onnxruntime": ("onnx", "onnxruntime"),
-}
-"""What must be installed; the extra has the implementation's name."""
-
-CALLS: dict[str, Callable[[Plan], str]] = {
-    "torch": write_torch,
-    "keras": write_keras,
-    "onnx": write_onnx,
-}
+ROWS = (
+    Row(name="torch", packages=("torch",), make=Torch, write=write_torch),
+    Row(
+        name="keras",
+        aliases=("tensorflow",),
+        packages=("tensorflow", "keras"),
+        make=lambda: Keras("tensorflow"),
+        write=write_keras,
+    ),
+    Row(
+        name="onnx",
+        aliases=("onnxruntime",),
+        packages=("onnx", "onnxruntime"),
+        make=Onnx,
+        write=write_onnx,
+    ),
+    Row(name="loops", make=Loops),
+)
+IMPLEMENTATIONS = {name: row for row in ROWS for name in (row.name, *row.aliases)}
+"""Every name that is taken."""
+NAMES = tuple(row.name for row in ROWS)
+LIBRARIES = tuple(row.name for row in ROWS if row.write is not None)
 
 
 def resolve(text: str, where: str | None = None) -> Implementation:
     """Return the implementation that `text` names.
 
     Raises UsageError for a name that is not known and MissingExtraError for a library that is not
-    installed.
+    installed or cannot be imported.
     """
-    judge_name(text, where)
+    row = judge_name(text, where)
+    judge_installed(text, where)
     try:
-        return IMPLEMENTATIONS[text]()
+        return row.make()
     except CnncliError as error:
         raise error.at(where) from None
+    except ImportError as error:
+        raise MissingExtraError(f"{row.name} cannot be imported: {error}", where) from None
 
 
-def judge_name(text: str, where: str | None = None) -> None:
-    """Raise UsageError where `text` names no implementation; imports no library."""
+def resolve_library(text: str, where: str | None = None) -> Library:
+    """Return the library that `text` names; raises as `resolve` does."""
+    found = resolve(text, where)
+    assert isinstance(found, Library)
+    return found
+
+
+def judge_name(text: str, where: str | None = None) -> Row:
+    """Return the row that `text` names; raise UsageError where there is none."""
     if text not in IMPLEMENTATIONS:
         hint = nearest(text, IMPLEMENTATIONS)
-        hint += (
-            f"; it takes {', '.join(IMPLEMENTATIONS)}, a .py or .ipynb file, or a folder of them"
-        )
+        hint += f"; it takes {', '.join(NAMES)}, a .py or .ipynb file, or a folder of them"
         raise UsageError(f"no implementation is named {text!r}{hint}", where)
+    return IMPLEMENTATIONS[text]
 
 
 def judge_installed(text: str, where: str | None = None) -> None:
@@ -89,12 +95,21 @@ def judge_installed(text: str, where: str | None = None) -> None:
 
     So that this is known before anything is computed.
     """
-    import sys
-    from importlib.util import find_spec
-
-    for package in PACKAGES.get(text, ()):
+    row = judge_name(text, where)
+    for package in row.packages:
         loaded = package in sys.modules
         if (sys.modules[package] if loaded else find_spec(package)) is None:
             raise MissingExtraError(
-                f"{package} is not installed: pip install 'cnncli[{text}]'", where
+                f"{package} is not installed: pip install 'cnncli[{row.name}]'", where
             )
+
+
+def writer(text: str, where: str | None = None) -> Callable[[Plan], str]:
+    """Return what writes a case as a call of the library `text`; raise UsageError for no library.
+
+    It raises CannotExpressError where the library has no call.
+    """
+    row = IMPLEMENTATIONS.get(text)
+    if row is None or row.write is None:
+        raise UsageError(f"must be one of {', '.join(LIBRARIES)}, not {text!r}", where)
+    return row.write
