@@ -8,6 +8,7 @@ next contender needs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -95,7 +96,8 @@ class Contender:
         self._let(run=True)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # of a process that is gone
+                    stream.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
