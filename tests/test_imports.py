@@ -203,3 +203,9 @@ def test_a_run_imports_only_what_it_uses() -> None:
     args = ("pad", "--x", "normal:1x1x2x2", "-p", "1")
     assert not imported_by(*args, "--json") & {"yaml", "rich", "torch", "onnx"}
     assert not imported_by(*args) & {"yaml", "torch", "onnx"}
+
+
+@pytest.mark.parametrize("library", ["torch", "keras", "onnx"])
+def test_writing_a_call_imports_no_library(library: str) -> None:
+    args = ("pool", "--x", "normal:1x1x4x4", "-k", "2", "--as", library)
+    assert not imported_by(*args) & set(OPTIONAL)

@@ -22,7 +22,7 @@ from cnncli.layers.base import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Known:
     """One implementation: `name` is printed, and is its extra's; the aliases are taken too."""
 
     name: str
@@ -34,28 +34,28 @@ class Row:
     """A library's call as text, which needs no library."""
 
 
-ROWS = (
-    Row(name="torch", packages=("torch",), make=Torch, write=write_torch),
-    Row(
+KNOWN = (
+    Known(name="torch", packages=("torch",), make=Torch, write=write_torch),
+    Known(
         name="keras",
         aliases=("tensorflow",),
         packages=("tensorflow", "keras"),
         make=lambda: Keras("tensorflow"),
         write=write_keras,
     ),
-    Row(
+    Known(
         name="onnx",
         aliases=("onnxruntime",),
         packages=("onnx", "onnxruntime"),
         make=Onnx,
         write=write_onnx,
     ),
-    Row(name="loops", make=Loops),
+    Known(name="loops", make=Loops),
 )
-IMPLEMENTATIONS = {name: row for row in ROWS for name in (row.name, *row.aliases)}
+IMPLEMENTATIONS = {name: row for row in KNOWN for name in (row.name, *row.aliases)}
 """Every name that is taken."""
-NAMES = tuple(row.name for row in ROWS)
-LIBRARIES = tuple(row.name for row in ROWS if row.write is not None)
+NAMES = tuple(row.name for row in KNOWN)
+LIBRARIES = tuple(row.name for row in KNOWN if row.write is not None)
 
 
 def resolve(text: str, where: str | None = None) -> Implementation:
@@ -81,7 +81,7 @@ def resolve_library(text: str, where: str | None = None) -> Library:
     return found
 
 
-def judge_name(text: str, where: str | None = None) -> Row:
+def judge_name(text: str, where: str | None = None) -> Known:
     """Return the row that `text` names; raise UsageError where there is none."""
     if text not in IMPLEMENTATIONS:
         hint = nearest(text, IMPLEMENTATIONS)

@@ -17,7 +17,7 @@ from cnncli.implementations.table import IMPLEMENTATIONS, LIBRARIES, judge_insta
 from cnncli.implementations.textbook import TEXTBOOK
 from cnncli.layers.base import Plan
 from cnncli.runs.benchcases import SMALL
-from cnncli.runs.contest import LIMIT, OURS, Contender, Prepare, Prepared
+from cnncli.runs.contest import LIMIT, OURS, Answer, Contender, Prepare
 
 FORMAT = "cnncli.bench/1"
 CONTENDERS = (*LIBRARIES, *TEXTBOOK)
@@ -161,7 +161,7 @@ def _row(
     options: BenchOptions,
 ) -> Row:
     request = Prepare(case=case, direction=direction, min_time=options.min_time)
-    answers: list[Prepared] = [contender.ask(request) for contender in contenders]
+    answers: list[Answer] = [contender.ask(request) for contender in contenders]
     for contender, answer in zip(contenders[:2], answers, strict=False):
         if answer.reason is not None:
             raise CnncliError(f"{contender.name} cannot be timed: {answer.reason}", case.where)

@@ -40,7 +40,7 @@ class Prepare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class Answer:
     """The answer: why it cannot, or a note on what is timed and what a call takes."""
 
     reason: str | None = None

@@ -21,10 +21,10 @@ from cnncli.implementations.textbook import TEXTBOOK, Ready
 from cnncli.kernels.threads import set_threads
 from cnncli.layers.base import Problem, Tensors
 from cnncli.runs.blas import blas_text
-from cnncli.runs.contest import LIMIT, OURS, Prepare, Prepared
+from cnncli.runs.contest import LIMIT, OURS, Answer, Prepare
 
 
-class Worker:
+class Contestant:
     """What a contender's process holds: the call that is ready, and how often a sample calls it."""
 
     def __init__(self, name: str, threads: int) -> None:
@@ -32,7 +32,7 @@ class Worker:
         self.ready: Any = None
         self.loops = 1
 
-    def prepare(self, request: Prepare) -> Prepared:
+    def prepare(self, request: Prepare) -> Answer:
         """Make one direction of a case ready, and tell why where that is not possible."""
         self.ready = None
         try:
@@ -41,15 +41,15 @@ class Worker:
             memory = _extra_memory(self.ready.call) if self.name == OURS else None
             self._calibrate(request.min_time)
         except CannotExpressError as error:
-            return Prepared(reason=str(error))
+            return Answer(reason=str(error))
         except CnncliError:
             raise
         except Exception as error:  # whatever a library raises is why it is not timed
             if self.name in (OURS, LIMIT) and not isinstance(error, MemoryError):
                 raise
             text = " ".join(error_text(error).split())
-            return Prepared(reason=f"{self.name}: {text}")
-        return Prepared(note=self.ready.note, memory=memory)
+            return Answer(reason=f"{self.name}: {text}")
+        return Answer(note=self.ready.note, memory=memory)
 
     def _calibrate(self, min_time: float) -> None:
         """Call until warm, and choose how many calls make a sample of `min_time` seconds."""
@@ -140,7 +140,7 @@ def _extra_memory(call: Any) -> int:
 def serve(requests: BinaryIO, answers: BinaryIO, name: str, threads: int) -> None:
     """Answer requests until their pipe ends."""
     set_threads(threads)
-    worker = Worker(name, threads)
+    contestant = Contestant(name, threads)
     while True:
         try:
             request = pickle.load(requests)
@@ -150,7 +150,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, name: str, threads: int) -> Non
             if request == "blas":
                 answer: Any = blas_text()
             else:
-                answer = worker.sample() if request == "sample" else worker.prepare(request)
+                answer = contestant.sample() if request == "sample" else contestant.prepare(request)
         except CnncliError as error:
             answer = error
         pickle.dump(answer, answers)

@@ -9,7 +9,7 @@ import pytest
 
 from cnncli.cli.app import main
 from cnncli.errors import UsageError
-from cnncli.implementations.table import LIBRARIES, NAMES, ROWS, resolve, writer
+from cnncli.implementations.table import KNOWN, LIBRARIES, NAMES, resolve, writer
 from tests.extras import ROOT
 
 
@@ -21,10 +21,10 @@ def test_a_library_has_one_name() -> None:
 def test_an_extra_has_the_librarys_name_and_holds_its_packages() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    for row in ROWS:
+    for row in KNOWN:
         named = {re.split("[<>=]", line)[0] for line in extras.get(row.name, ())}
         assert named == set(row.packages), row.name
-    assert not {alias for row in ROWS for alias in row.aliases} & set(extras)
+    assert not {alias for row in KNOWN for alias in row.aliases} & set(extras)
 
 
 def test_what_people_type_is_taken_too(capsys: pytest.CaptureFixture[str]) -> None:

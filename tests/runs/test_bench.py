@@ -17,7 +17,7 @@ from cnncli.errors import CnncliError, UsageError
 from cnncli.runs.bench import BenchOptions, Row, Timing, bench, judge_contenders, means
 from cnncli.runs.benchcases import TABLE, table_cases
 from cnncli.runs.blas import warnings
-from cnncli.runs.contest import Contender, Prepare, Prepared
+from cnncli.runs.contest import Answer, Contender, Prepare
 from tests.cli.batches import children
 from tests.extras import optional
 
@@ -101,7 +101,7 @@ def test_contenders_that_wait_are_stopped_with_all_their_threads() -> None:
     contender = Contender("limit", 2)
     try:
         request = Prepare(case=small(), direction="forward", min_time=0.0)
-        assert contender.ask(request) == Prepared()
+        assert contender.ask(request) == Answer()
         tasks = [*Path(f"/proc/{contender._process.pid}/task").iterdir()]
         assert len(tasks) > 1
         for task in tasks:

@@ -13,8 +13,8 @@ from cnncli.implementations.base import CannotExpressError, Computed, Task
 from cnncli.implementations.library import Direction
 from cnncli.implementations.table import resolve_library
 from cnncli.implementations.torch import Torch
-from cnncli.runs.contest import Prepare, Prepared
-from cnncli.runs.contestant import Worker, make_ready, make_task
+from cnncli.runs.contest import Answer, Prepare
+from cnncli.runs.contestant import Contestant, make_ready, make_task
 from tests.building import case_of
 from tests.extras import optional
 
@@ -121,10 +121,12 @@ def test_what_a_library_raises_is_why_it_is_not_timed(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Torch, "prepare", fails)
     asked = request("conv", UNEVEN, CONV)
-    assert Worker("torch", 1).prepare(asked) == Prepared(reason="torch: RuntimeError: no such luck")
+    assert Contestant("torch", 1).prepare(asked) == Answer(
+        reason="torch: RuntimeError: no such luck"
+    )
     monkeypatch.setattr(type(asked.case.layer), "output", fails)
     with pytest.raises(RuntimeError, match="such luck"):  # of ours it is a fault
-        Worker("cnncli", 1).prepare(asked)
+        Contestant("cnncli", 1).prepare(asked)
 
 
 def test_tensordot_and_loops_compute_the_same() -> None:
