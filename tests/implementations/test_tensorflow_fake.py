@@ -35,7 +35,7 @@ class Tape:
     """Remembers what it watches, and knows the gradient of a product."""
 
     def __init__(self, *, persistent: bool) -> None:
-        self.left = 2 if persistent else 1
+        self.left = 9 if persistent else 1
 
     def __enter__(self) -> Self:
         self.watched: list[Tensor] = []
@@ -97,6 +97,23 @@ def test_tensors_go_in_channels_last_and_come_back_nchw(monkeypatch: pytest.Monk
     np.testing.assert_allclose(found["dgamma"], (dy * x).sum((0, 2, 3)))
     np.testing.assert_array_equal(found["dbeta"], np.zeros(3))
     assert keras.label == "tensorflow 2.18.0 (keras 3.5.0)"
+
+
+@pytest.mark.usefixtures("fakes")
+def test_what_is_timed_can_be_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from keras import ops\n\ny = x * gamma\n"
+    monkeypatch.setattr(ours, "write_keras", lambda plan: text)
+    rng = np.random.default_rng(3)
+    x, gamma = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal(3)
+    task = task_of("bn", {}, {"x": x, "gamma": gamma, "beta": np.ones(3)})
+    calls = Keras("tensorflow").prepare(task).calls
+    dy = np.moveaxis(task.problem.tensors["dy"], 1, -1)
+    backward, step = calls.timed("backward"), calls.timed("step")
+    for _ in range(2):
+        np.testing.assert_allclose(backward()[0].numpy(), dy * gamma)
+        y, dx, _, _ = step()
+        np.testing.assert_allclose(y.numpy(), np.moveaxis(x, 1, -1) * gamma)
+        np.testing.assert_allclose(dx.numpy(), dy * gamma)
 
 
 @pytest.mark.usefixtures("fakes")
