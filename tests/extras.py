@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EXTRA = {"torch": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"}
+EXTRA = {"torch": "torch", "tensorflow": "keras", "keras": "keras"}
 
 
 def optional(name: str) -> Any:

@@ -29,19 +29,20 @@ ONLY = {"yaml": {"cases"}, "rich": {"report"}, "typer": {"cli"}}
 
 CORE = {"numpy", "typer", "rich", "yaml"}
 OPTIONAL = {
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "keras",
-    "tensorflow",
-    "dask",
-    "distributed",
+    "torch": {"implementations/torch.py", "implementations/keras.py"},
+    "keras": {"implementations/keras.py"},
+    "tensorflow": {"implementations/keras.py"},
+    "onnx": {"implementations/onnx.py"},
+    "onnxruntime": {"implementations/onnx.py"},
+    "dask": {"runs/cluster.py"},
+    "distributed": {"runs/cluster.py"},
 }
-"""Packages that may be missing: imported in functions, where they are used."""
+"""Packages that may be missing, and the modules of theirs, which alone import them.
 
-OPTIONAL_ROOMS = {"implementations", "runs"}
+In functions: such a module also writes calls and tells what is missing, which needs no package.
+"""
 
-CHOSEN = {("cnncli/implementations/kerasrun.py", "backend"): ("tensorflow", "torch")}
+CHOSEN = {("cnncli/implementations/keras.py", "backend"): ("tensorflow", "torch")}
 """What a module's name can be that is no constant: by file and expression."""
 
 
@@ -100,11 +101,11 @@ def faults() -> list[str]:
                 wrong += _faults_within(room, name, place)
             elif top in ONLY and room not in ONLY[top]:
                 wrong.append(f"{place}: only {ONLY[top]} may import {top}")
-            elif top in OPTIONAL and room not in OPTIONAL_ROOMS:
-                wrong.append(f"{place}: only {sorted(OPTIONAL_ROOMS)} may import {top}")
+            elif top in OPTIONAL and path.relative_to(PACKAGE).as_posix() not in OPTIONAL[top]:
+                wrong.append(f"{place}: only {sorted(OPTIONAL[top])} may import {top}")
             elif top in OPTIONAL and line not in lines_in_functions(path):
                 wrong.append(f"{place}: optional, and so imported in a function")
-            elif top not in sys.stdlib_module_names and top not in CORE | OPTIONAL:
+            elif top not in sys.stdlib_module_names and top not in CORE | set(OPTIONAL):
                 wrong.append(f"{place}: not a dependency")
             elif room == "kernels" and top not in sys.stdlib_module_names and top != "numpy":
                 wrong.append(f"{place}: kernels import NumPy alone")
@@ -202,16 +203,20 @@ def test_optional_packages_are_imported_where_they_are_used(
 ) -> None:
     text = (
         "import torch\n"
-        "def f(name):\n    import dask.array\n    import scipy\n"
+        "def f(name):\n    import torch.nn\n    import scipy\n"
         "    import_module('onnx.helper')\n    import_module(name)\n"
     )
-    wrong = {"runs": (1, 4, 6), "implementations": (1, 4, 6), "checks": (1, 3, 4, 5, 6)}
-    for room in wrong:
-        (tmp_path / "cnncli" / room).mkdir(parents=True)
-        (tmp_path / "cnncli" / room / "a.py").write_text(text)
+    wrong = {
+        "implementations/torch.py": (1, 4, 5, 6),
+        "implementations/onnx.py": (1, 3, 4, 6),
+        "runs/a.py": (1, 3, 4, 5, 6),
+    }
+    for file in wrong:
+        (tmp_path / "cnncli" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cnncli" / file).write_text(text)
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "cnncli")
     assert sorted(fault.split(": ")[0] for fault in faults()) == sorted(
-        f"cnncli/{room}/a.py:{line}" for room, lines in wrong.items() for line in lines
+        f"cnncli/{file}:{line}" for file, lines in wrong.items() for line in lines
     )
 
 
@@ -249,3 +254,9 @@ def test_a_run_imports_only_what_it_uses() -> None:
     args = ("pad", "--x", "normal:1x1x2x2", "-p", "1")
     assert not imported_by(*args, "--json") & {"yaml", "rich", "torch", "onnx"}
     assert not imported_by(*args) & {"yaml", "torch", "onnx"}
+
+
+@pytest.mark.parametrize("library", ["torch", "keras", "onnx"])
+def test_writing_a_call_imports_no_library(library: str) -> None:
+    args = ("pool", "--x", "normal:1x1x4x4", "-k", "2", "--as", library)
+    assert not imported_by(*args) & set(OPTIONAL)

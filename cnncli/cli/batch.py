@@ -19,7 +19,7 @@ from cnncli.cli.call import take_run_options
 from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
 from cnncli.cli.stdout import reader_has_gone
 from cnncli.errors import CnncliError, UsageError
-from cnncli.implementations.table import judge_installed, judge_name, names_files
+from cnncli.implementations.names import judge_installed, judge_name, names_files
 from cnncli.report.batchprogress import Progress
 from cnncli.report.gradefiles import csv_file, gradescope_file
 from cnncli.report.grades import GradesTable

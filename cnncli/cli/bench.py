@@ -17,7 +17,7 @@ from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
     from cnncli.cases.case import Case
-    from cnncli.implementations.contenders import Direction
+    from cnncli.implementations.library import Direction
     from cnncli.runs.bench import BenchOptions
 
 TIMING = "Timing"
@@ -44,7 +44,7 @@ def bench_flags() -> list[Flag]:
         switch_flag("startup", "Time whole processes in place of layers.", WORKLOAD),
         text_flag(
             "against",
-            "Time torch, onnxruntime, loops or tensordot too; repeatable.",
+            "Time torch, keras, onnx, loops or tensordot too; repeatable.",
             TIMING,
             "NAME",
             many=True,
@@ -173,7 +173,7 @@ def _cases(values: dict[str, Any]) -> list[Case]:
 
 
 def _directions(text: str | None) -> tuple[Direction, ...]:
-    from cnncli.implementations.contenders import DIRECTIONS
+    from cnncli.implementations.library import DIRECTIONS
 
     if text is None or text == "both":
         return ("forward", "backward")

@@ -206,7 +206,7 @@ def _judging(
 def _names_files(entry: Entry) -> bool:
     """Tell whether people's files are among what a case is judged against."""
     from cnncli.cases.against import parse_against
-    from cnncli.implementations.table import names_files
+    from cnncli.implementations.names import names_files
 
     if "against" not in entry.entries:
         return False

@@ -117,7 +117,7 @@ def _judge_calls(case: Case) -> None:
     Our own gradients would pass, as if those of the files had.
     """
     from cnncli.errors import UsageError
-    from cnncli.implementations.table import names_files
+    from cnncli.implementations.names import names_files
 
     files = [asked for asked in case.against if names_files(asked.text, asked.base)]
     if not files or not case.call or case.gradcheck is None:
@@ -139,7 +139,7 @@ def _judge_told(case: Case, plan: Plan, by_flag: set[str]) -> None:
     """Raise GeometryError where people's functions are not told what a probe is about."""
     from cnncli.cases.calls import resolve_form
     from cnncli.errors import GeometryError
-    from cnncli.implementations.table import names_files
+    from cnncli.implementations.names import names_files
     from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
 
     if not case.call or not any(names_files(asked.text, asked.base) for asked in case.against):

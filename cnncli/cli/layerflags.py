@@ -134,8 +134,8 @@ def against_flag() -> Flag:
     """Return the flag that names who else computes the case."""
     return text_flag(
         "against",
-        "Judge by what NAME computes: torch, tensorflow, onnxruntime or loops; or judge people's "
-        "own functions: FILE.py, FILE.ipynb, a folder or a glob of them; repeatable.",
+        "Judge by what NAME computes: torch, keras, onnx or loops; or judge people's own "
+        "functions: FILE.py, FILE.ipynb, a folder or a glob of them; repeatable.",
         JUDGING,
         "NAME|PATH",
         many=True,

@@ -21,10 +21,9 @@ def take_library(values: dict[str, Any]) -> str | None:
     if library is None:
         return None
     from cnncli.cases.flags import flag_name
-    from cnncli.implementations.table import CALLS
+    from cnncli.implementations.table import writer
 
-    if library not in CALLS:
-        raise UsageError(f"must be one of {', '.join(CALLS)}, not {library!r}", "--as")
+    writer(library, "--as")
     for name in NOT_WITH:
         if values.get(name) not in (None, []):
             flag = flag_name(name)
@@ -35,7 +34,7 @@ def take_library(values: dict[str, Any]) -> str | None:
 def written_as(case: Case, library: str) -> str:
     """Return the case as Python that calls a library; raise CnncliError where it has no call."""
     from cnncli.implementations.base import CannotExpressError
-    from cnncli.implementations.table import CALLS
+    from cnncli.implementations.table import writer
 
     try:
         with open_ingredients(case) as ingredients:
@@ -43,6 +42,6 @@ def written_as(case: Case, library: str) -> str:
     except CnncliError as error:
         raise error.at(case.where) from None
     try:
-        return CALLS[library](plan)
+        return writer(library)(plan)
     except CannotExpressError as reason:
         raise UsageError(f"this case has no call: {reason}", "--as") from None

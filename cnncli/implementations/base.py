@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+
 from cnncli.cases.calls import Call
 from cnncli.errors import CnncliError
 from cnncli.layers.base import Problem, Shape, Tensors
@@ -122,20 +124,22 @@ def one_by_one(compute: Callable[[Task], Computed], tasks: Iterable[Task]) -> It
         except CnncliError:
             raise
         except Exception as error:  # whatever another's code raises is what it gave
-            text = f"{type(error).__name__}: {error}"
-            text = text if len(text) <= MOST_TOLD else text[: MOST_TOLD - 3] + "..."
-            computed = Computed(trouble=Trouble(reason="exception", message=text))
+            computed = Computed(trouble=Trouble(reason="exception", message=error_text(error)))
         yield computed
 
 
+def error_text(error: Exception) -> str:
+    """Return another's exception as a text that is not too long."""
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= MOST_TOLD else text[: MOST_TOLD - 3] + "..."
+
+
 def as_floats(task: Task, *, widest: str = "float64") -> tuple[Tensors, str]:
-    """Return a task's tensors as floats of one type, for a library that takes no other, and that.
+    """Return copies of a task's tensors as floats of one type, which a library wants, and that.
 
     float32 stays so, and with `widest` float32 everything is. Raises CannotExpressError where a
     whole number has no float64 of its own.
     """
-    import numpy as np
-
     narrow = widest == "float32" or any(
         array.dtype == np.float32
         for name, array in task.problem.tensors.items()
@@ -148,4 +152,5 @@ def as_floats(task: Task, *, widest: str = "float64") -> tuple[Tensors, str]:
             and (array.astype(np.float64).astype(array.dtype) != array).any()
         ):
             raise CannotExpressError(f"{name} holds whole numbers that float64 cannot")
-    return {name: array.astype(dtype) for name, array in task.problem.tensors.items()}, dtype
+    floats = {name: array.astype(dtype, order="C") for name, array in task.problem.tensors.items()}
+    return floats, dtype

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats, one_by_one
 from cnncli.layers.base import Plan, Shape, Tensors
 
@@ -44,8 +46,6 @@ class Loops:
 
         Everything is float64, however the case computes; what is stored keeps its own precision.
         """
-        import numpy as np
-
         steps = _steps(task.problem.plan)
         if steps > MOST_STEPS:
             raise CannotExpressError(

@@ -1,82 +1,43 @@
-"""The table of implementations: what `--against` names, and what `--as` writes.
+"""The table of implementations: what `--against` runs and times, and what `--as` writes.
 
 `resolve` is the one way from a name to an implementation. Importing this imports no library.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cnncli.cases.node import nearest
 from cnncli.errors import CnncliError, MissingExtraError, UsageError
 from cnncli.implementations.base import Implementation
-from cnncli.implementations.kerascalls import write_keras
-from cnncli.implementations.onnxcalls import write_onnx
-from cnncli.implementations.people.source import SUFFIXES
-from cnncli.implementations.torchcalls import write_torch
+from cnncli.implementations.keras import Keras, write_keras
+from cnncli.implementations.library import Library
+from cnncli.implementations.loops import Loops
+from cnncli.implementations.names import (
+    LIBRARIES,
+    TAKEN,
+    judge_installed,
+    judge_name,
+    names_files,
+)
+from cnncli.implementations.onnx import Onnx, write_onnx
+from cnncli.implementations.people.find import find_submissions
+from cnncli.implementations.people.isolate import Limits
+from cnncli.implementations.torch import Torch, write_torch
 from cnncli.layers.base import Plan
 
-if TYPE_CHECKING:
-    from cnncli.implementations.people.isolate import Limits
-
-
-def _torch() -> Implementation:
-    from cnncli.implementations.torchrun import Torch
-
-    return Torch()
-
-
-def _tensorflow() -> Implementation:
-    from cnncli.implementations.kerasrun import Keras
-
-    return Keras("tensorflow")
-
-
-def _onnxruntime() -> Implementation:
-    from cnncli.implementations.onnxrun import OnnxRuntime
-
-    return OnnxRuntime()
-
-
-def _loops() -> Implementation:
-    from cnncli.implementations.loops import Loops
-
-    return Loops()
-
-
-IMPLEMENTATIONS: dict[str, Callable[[], Implementation]] = {
-    "torch": _torch,
-    "tensorflow": _tensorflow,
-    "onnxruntime": _onnxruntime,
-    "loops": _loops,
+MAKERS: dict[str, Callable[[], Implementation]] = {
+    "torch": Torch,
+    "keras": lambda: Keras("tensorflow"),
+    "onnx": Onnx,
+    "loops": Loops,
 }
-
-PACKAGES = {
-    "torch": ("torch",),
-    "tensorflow": ("tensorflow", "keras"),
-    "onnxruntime": ("onnx", "onnxruntime"),
-}
-"""What must be installed; the extra has the implementation's name."""
-
-CALLS: dict[str, Callable[[Plan], str]] = {
+WRITERS: dict[str, Callable[[Plan], str]] = {
     "torch": write_torch,
     "keras": write_keras,
     "onnx": write_onnx,
 }
-
-
-def names_files(text: str, base: Path | None = None) -> bool:
-    """Tell whether `text` means people's files; a library's name means the library.
-
-    A relative path is relative to `base`. Reads nothing but what kind of file is there.
-    """
-    if text in IMPLEMENTATIONS:
-        return False
-    path = Path(text) if base is None else base / text
-    return text.endswith(SUFFIXES) or any(c in text for c in "/*?[" + os.sep) or path.is_dir()
+"""What writes a library's call as text, which needs no library."""
 
 
 def resolve(
@@ -90,41 +51,38 @@ def resolve(
     """Return the implementations that `text` names: a library, or people's files, one or many.
 
     `limits` and `run_all` are for people's files. Raises UsageError for a name that is not known or
-    files that are not there, and MissingExtraError for a library that is not installed.
+    files that are not there, and MissingExtraError for a library that is not installed or cannot be
+    imported.
     """
     if names_files(text, base):
-        from cnncli.implementations.people.find import find_submissions
-        from cnncli.implementations.people.isolate import Limits
-
         return [*find_submissions(text, where, base, limits=limits or Limits(), run_all=run_all)]
-    judge_name(text, where, base)
+    return [_make(text, where)]
+
+
+def resolve_library(text: str, where: str | None = None) -> Library:
+    """Return the library that `text` names; raises as `resolve` does."""
+    found = _make(text, where)
+    assert isinstance(found, Library)
+    return found
+
+
+def _make(text: str, where: str | None) -> Implementation:
+    judge_name(text, where)
+    judge_installed(text, where)
+    name = TAKEN[text].name
     try:
-        return [IMPLEMENTATIONS[text]()]
+        return MAKERS[name]()
     except CnncliError as error:
         raise error.at(where) from None
+    except ImportError as error:
+        raise MissingExtraError(f"{name} cannot be imported: {error}", where) from None
 
 
-def judge_name(text: str, where: str | None = None, base: Path | None = None) -> None:
-    """Raise UsageError where `text` names neither a library nor files; imports no library."""
-    if text not in IMPLEMENTATIONS and not names_files(text, base):
-        hint = nearest(text, IMPLEMENTATIONS)
-        hint += (
-            f"; it takes {', '.join(IMPLEMENTATIONS)}, a .py or .ipynb file, or a folder of them"
-        )
-        raise UsageError(f"no implementation is named {text!r}{hint}", where)
+def writer(text: str, where: str | None = None) -> Callable[[Plan], str]:
+    """Return what writes a case as a call of the library `text`; raise UsageError for no library.
 
-
-def judge_installed(text: str, where: str | None = None) -> None:
-    """Raise MissingExtraError where a package of implementation `text` is not here; imports none.
-
-    So that this is known before anything is computed.
+    It raises CannotExpressError where the library has no call.
     """
-    import sys
-    from importlib.util import find_spec
-
-    for package in PACKAGES.get(text, ()):
-        loaded = package in sys.modules
-        if (sys.modules[package] if loaded else find_spec(package)) is None:
-            raise MissingExtraError(
-                f"{package} is not installed: pip install 'cnncli[{text}]'", where
-            )
+    if text not in TAKEN or TAKEN[text].name not in WRITERS:
+        raise UsageError(f"must be one of {', '.join(LIBRARIES)}, not {text!r}", where)
+    return WRITERS[TAKEN[text].name]

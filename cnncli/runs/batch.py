@@ -22,7 +22,7 @@ from cnncli.cases.config import Entry
 from cnncli.cases.flags import expectations_from
 from cnncli.cases.node import Node, from_data
 from cnncli.errors import CnncliError, ConfigError, GeometryError, MemoryBoundError
-from cnncli.implementations.table import names_files
+from cnncli.implementations.names import names_files
 from cnncli.runs.pool import Loss, Pool
 from cnncli.runs.result import Fault, Grade, Result, Status, by_implementation
 from cnncli.runs.results import Identity

@@ -11,20 +11,17 @@ from typing import Any
 from cnncli.cases.case import Case
 from cnncli.cases.tensors import open_ingredients, request_for
 from cnncli.errors import CnncliError, UsageError
-from cnncli.implementations.contenders import (
-    CONTENDERS,
-    EXTRAS,
-    LIMIT,
-    OURS,
-    Direction,
-    flops,
-    moved_bytes,
-)
+from cnncli.implementations.library import Direction
+from cnncli.implementations.limits import flops, moved_bytes
+from cnncli.implementations.names import LIBRARIES, TAKEN, judge_installed
+from cnncli.implementations.textbook import TEXTBOOK
 from cnncli.layers.base import Plan
 from cnncli.runs.benchcases import SMALL
-from cnncli.runs.contest import Contender, Prepare, Prepared
+from cnncli.runs.contest import LIMIT, OURS, Answer, Contender, Prepare
 
 FORMAT = "cnncli.bench/1"
+CONTENDERS = (*LIBRARIES, *TEXTBOOK)
+"""Whom `--against` names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,19 +109,19 @@ def _middle_ratio(above: Timing, below: Timing) -> float:
 
 
 def judge_contenders(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names, each once; raise UsageError for one that is unknown or not installed."""
-    from importlib.util import find_spec
+    """Return the names that are printed, each once.
 
-    chosen = tuple(dict.fromkeys(names))
-    for name in chosen:
+    Raises UsageError for one that is unknown and MissingExtraError for one that is not installed.
+    """
+    chosen: dict[str, None] = {}
+    for text in names:
+        name = TAKEN[text].name if text in TAKEN else text
         if name not in CONTENDERS:
-            raise UsageError(f"{name!r} is not one of {', '.join(CONTENDERS)}", "--against")
-        for package in EXTRAS.get(name, ()):
-            if find_spec(package) is None:
-                raise UsageError(
-                    f"{name} needs the package {package}: pip install 'cnncli[{name}]'", "--against"
-                )
-    return chosen
+            raise UsageError(f"{text!r} is not one of {', '.join(CONTENDERS)}", "--against")
+        if name in LIBRARIES:
+            judge_installed(name, "--against")
+        chosen[name] = None
+    return tuple(chosen)
 
 
 def bench(
@@ -164,7 +161,7 @@ def _row(
     options: BenchOptions,
 ) -> Row:
     request = Prepare(case=case, direction=direction, min_time=options.min_time)
-    answers: list[Prepared] = [contender.ask(request) for contender in contenders]
+    answers: list[Answer] = [contender.ask(request) for contender in contenders]
     for contender, answer in zip(contenders[:2], answers, strict=False):
         if answer.reason is not None:
             raise CnncliError(f"{contender.name} cannot be timed: {answer.reason}", case.where)

@@ -8,6 +8,7 @@ next contender needs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -19,8 +20,14 @@ from typing import Any
 
 from cnncli.cases.case import Case
 from cnncli.errors import CnncliError
-from cnncli.implementations.contenders import Direction
+from cnncli.implementations.library import Direction
 from cnncli.runs.blas import THREAD_VARIABLES
+
+OURS, LIMIT = "cnncli", "limit"
+"""The two contenders that every case has."""
+
+POOLS = (*THREAD_VARIABLES, "TF_NUM_INTRAOP_THREADS")
+"""What says how many threads a library's pool has, read as it is loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +40,7 @@ class Prepare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class Answer:
     """The answer: why it cannot, or a note on what is timed and what a call takes."""
 
     reason: str | None = None
@@ -49,8 +56,8 @@ class Contender:
         self.name, self.threads = name, threads
         env = dict(os.environ)
         # Ours holds the BLAS to one thread and splits blocks itself; the others' pools are theirs.
-        pool = 1 if name == "cnncli" else threads
-        env |= dict.fromkeys(THREAD_VARIABLES, str(pool))
+        pool = 1 if name == OURS else threads
+        env |= dict.fromkeys(POOLS, str(pool))
         root = str(Path(__file__).resolve().parents[2])
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
@@ -89,7 +96,8 @@ class Contender:
         self._let(run=True)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # of a process that is gone
+                    stream.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:

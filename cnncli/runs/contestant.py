@@ -6,13 +6,25 @@ import os
 import pickle
 import sys
 import time
+from dataclasses import replace
 from typing import Any, BinaryIO
 
+import numpy as np
+
+from cnncli.cases.tensors import make_tensors, open_ingredients, request_for
 from cnncli.errors import CnncliError
-from cnncli.runs.contest import Prepare, Prepared
+from cnncli.implementations.base import CannotExpressError, Task, error_text
+from cnncli.implementations.library import Call, Calls, Direction
+from cnncli.implementations.limits import limit
+from cnncli.implementations.table import resolve_library
+from cnncli.implementations.textbook import TEXTBOOK, Ready
+from cnncli.kernels.threads import set_threads
+from cnncli.layers.base import Problem, Tensors
+from cnncli.runs.blas import blas_text
+from cnncli.runs.contest import LIMIT, OURS, Answer, Prepare
 
 
-class _Worker:
+class Contestant:
     """What a contender's process holds: the call that is ready, and how often a sample calls it."""
 
     def __init__(self, name: str, threads: int) -> None:
@@ -20,20 +32,24 @@ class _Worker:
         self.ready: Any = None
         self.loops = 1
 
-    def prepare(self, request: Prepare) -> Prepared:
-        from cnncli.implementations.base import CannotExpressError
-        from cnncli.implementations.contenders import make_ready
-
+    def prepare(self, request: Prepare) -> Answer:
+        """Make one direction of a case ready, and tell why where that is not possible."""
         self.ready = None
         try:
-            self.ready = make_ready(self.name, make_job(request), self.threads)
-            memory = _extra_memory(self.ready.call) if self.name == "cnncli" else None
+            task = make_task(request)
+            self.ready = make_ready(self.name, task, request.direction, self.threads)
+            memory = _extra_memory(self.ready.call) if self.name == OURS else None
             self._calibrate(request.min_time)
         except CannotExpressError as error:
-            return Prepared(reason=str(error))
-        except (ImportError, MemoryError) as error:
-            return Prepared(reason=f"{self.name}: {error or type(error).__name__}")
-        return Prepared(note=self.ready.note, memory=memory)
+            return Answer(reason=str(error))
+        except CnncliError:
+            raise
+        except Exception as error:  # whatever a library raises is why it is not timed
+            if self.name in (OURS, LIMIT) and not isinstance(error, MemoryError):
+                raise
+            text = " ".join(error_text(error).split())
+            return Answer(reason=f"{self.name}: {text}")
+        return Answer(note=self.ready.note, memory=memory)
 
     def _calibrate(self, min_time: float) -> None:
         """Call until warm, and choose how many calls make a sample of `min_time` seconds."""
@@ -52,20 +68,59 @@ class _Worker:
         return seconds / loops / float(self.ready.share)
 
 
-def make_job(request: Prepare) -> Any:
-    """Return a case's arrays and plan, every tensor in the one dtype that is timed."""
-    import numpy as np
-
-    from cnncli.cases.tensors import make_tensors, open_ingredients, request_for
-    from cnncli.implementations.contenders import Job
-
+def make_task(request: Prepare) -> Task:
+    """Return what is to be computed, every tensor in the one dtype that is timed."""
     case = request.case
+    backward = request.direction != "forward"
     with open_ingredients(case) as ingredients:
         plan = case.layer.plan(request_for(case, ingredients.shapes))
-        made = make_tensors(ingredients, plan, backward=request.direction != "forward")
+        made = make_tensors(ingredients, plan, backward=backward)
     dtype = case.settings.dtype or "float64"
     tensors = {name: np.ascontiguousarray(m.array, dtype) for name, m in made.items()}
-    return Job(layer=case.layer, plan=plan, tensors=tensors, direction=request.direction)
+    problem = Problem(layer=case.layer, plan=plan, tensors=tensors)
+    return Task(problem=problem, backward=backward, convention=case.settings.convention)
+
+
+def make_ready(name: str, task: Task, direction: Direction, threads: int) -> Ready:
+    """Return the call that times contender `name`; raise CannotExpressError where it has none."""
+    if name == OURS:
+        return Ready(call=_ours(task).timed(direction))
+    if name == LIMIT:
+        return Ready(call=limit(task, direction))
+    if name in TEXTBOOK:
+        return TEXTBOOK[name](task, direction)
+    return Ready(call=_library(name, task, threads).timed(direction))
+
+
+def _ours(task: Task) -> Calls:
+    layer, plan, tensors = task.problem.layer, task.problem.plan, task.problem.tensors
+
+    def save() -> Call:
+        saved = tensors | layer.forward(plan, tensors)
+        return lambda: layer.backward(plan, saved)
+
+    def step() -> Tensors:
+        outputs = layer.forward(plan, tensors)
+        return outputs | layer.backward(plan, tensors | outputs)
+
+    return Calls(forward=lambda: layer.output(plan, tensors), save=save, step=step)
+
+
+def _library(name: str, task: Task, threads: int) -> Calls:
+    """Return a library's calls for y alone, as ours give y alone; raise CannotExpressError.
+
+    Winners and running statistics would be work that nobody asked for.
+    """
+    problem = task.problem
+    plan = replace(problem.plan, outputs={"y": problem.plan.upstream})
+    asked = replace(task, problem=replace(problem, plan=plan))
+    prepared = resolve_library(name).prepare(asked, threads=threads)
+    dtype = str(problem.tensors["x"].dtype)
+    if prepared.dtype != dtype:  # a ratio of two types would tell nothing
+        raise CannotExpressError(f"{name} has no kernel for this case in {dtype}")
+    if task.backward and not prepared.gradients:
+        raise CannotExpressError(f"{name} gives no gradients")
+    return prepared.calls
 
 
 def _extra_memory(call: Any) -> int:
@@ -84,11 +139,8 @@ def _extra_memory(call: Any) -> int:
 
 def serve(requests: BinaryIO, answers: BinaryIO, name: str, threads: int) -> None:
     """Answer requests until their pipe ends."""
-    from cnncli.kernels.threads import set_threads
-    from cnncli.runs.blas import blas_text
-
     set_threads(threads)
-    worker = _Worker(name, threads)
+    contestant = Contestant(name, threads)
     while True:
         try:
             request = pickle.load(requests)
@@ -98,7 +150,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, name: str, threads: int) -> Non
             if request == "blas":
                 answer: Any = blas_text()
             else:
-                answer = worker.sample() if request == "sample" else worker.prepare(request)
+                answer = contestant.sample() if request == "sample" else contestant.prepare(request)
         except CnncliError as error:
             answer = error
         pickle.dump(answer, answers)

@@ -110,7 +110,7 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     plan = plan_for(case, ingredients.shapes)
     _judge_expected_names(case, plan)
     if case.against:
-        from cnncli.implementations.table import judge_installed, judge_name
+        from cnncli.implementations.names import judge_installed, judge_name
 
         for asked in case.against:
             judge_name(asked.text, asked.where, asked.base)
@@ -365,6 +365,8 @@ def _check_against(
         prepared = prepare(case, problem, by_call=by_call)
         for implementation in implementations:
             label = implementation.label
+            if label in theirs:
+                continue  # asked by two of its names
             (judged,) = judge_all(implementation, [prepared])
             _keep(keep, label, judged.tensors, tensors)
             told = [_with_notes(check, judged.computed.notes) for check in judged.checks]

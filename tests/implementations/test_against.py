@@ -21,7 +21,7 @@ from tests.building import case_of, check_against, result_of
 from tests.extras import optional
 
 ALL = [(layer, probe) for layer, probes in PROBES.items() for probe in probes]
-NAMES = ["loops", "torch", "onnxruntime"]
+NAMES = ["loops", "torch", "onnx"]
 CONV = {"x": "normal:2x3x6x5", "w": "normal:4x3x3x2", "b": "normal:4"}
 
 
@@ -35,7 +35,7 @@ def test_every_probe_agrees(name: str, layer: str, probe: Probe) -> None:
     judged = {check.tensor for check in found.checks if check.verdict == "pass"}
     if found.status == "passed":
         assert "y" in judged
-        if name != "onnxruntime":
+        if name != "onnx":
             assert {"dx", "y"} <= judged
     elif name == "loops" or probe.name != "symmetric":
         pytest.fail(f"{name} should be able to say {probe.name}: {found.error}")
@@ -184,8 +184,8 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingExtraError, match=r"pip install 'cnncli\[torch\]'"):
         table.resolve("torch", "--against")
     if importlib.util.find_spec("tensorflow") is None:
-        with pytest.raises(MissingExtraError, match=r"cnncli\[tensorflow\]"):
-            table.resolve("tensorflow")
+        with pytest.raises(MissingExtraError, match=r"cnncli\[keras\]"):
+            table.resolve("keras")
 
 
 def test_loops_refuse_what_would_take_minutes() -> None:

@@ -144,7 +144,7 @@ def test_keras_on_another_backend_computes_gradients() -> None:
     optional("keras")
     from cnncli.cases.tensors import plan_for
     from cnncli.implementations.base import Task
-    from cnncli.implementations.kerasrun import Keras
+    from cnncli.implementations.keras import Keras
     from cnncli.layers.base import Problem
     from tests.building import case_of
 

@@ -42,7 +42,7 @@ def test_several_give_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_tolerance_flags_judge_it(capsys: pytest.CaptureFixture[str]) -> None:
-    args = ["conv", *CONV, "--against", "onnxruntime"]
+    args = ["conv", *CONV, "--against", "onnx"]
     status, (found,) = _json(capsys, *args)
     assert status == 0
     assert "float32" in found["checks"][0]["note"]
@@ -113,11 +113,11 @@ def test_not_installed_is_bad_input(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert main(["conv", *CONV, "--against", "onnxruntime"]) == 2
+    assert main(["conv", *CONV, "--against", "onnx"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "--against" in printed.err
-    assert "cnncli[onnxruntime]" in printed.err
+    assert "cnncli[onnx]" in printed.err
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "onnx"])
@@ -133,10 +133,10 @@ def test_a_batch_refuses_what_is_not_installed_once_before_any_case(
     case = "{layer: pad, params: {padding: 1}, tensors: {x: 'ones:1x1x2x2'}}"
     Path("c.yaml").write_text(f"cases: [{case}, {case}, {case}]")
     monkeypatch.setitem(sys.modules, package, None)
-    assert main(["run", "c.yaml", "--against", "onnxruntime", *more]) == 2
+    assert main(["run", "c.yaml", "--against", "onnx", *more]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    text = f"{package} is not installed: pip install 'cnncli[onnxruntime]'"
+    text = f"{package} is not installed: pip install 'cnncli[onnx]'"
     assert printed.err == f"error: --against: {text}\n"
     assert not Path("r.jsonl").exists()
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from cnncli.errors import MissingExtraError
-from cnncli.implementations import kerasrun
-from cnncli.implementations.kerasrun import Keras
+from cnncli.implementations import keras as ours
+from cnncli.implementations.keras import Keras
 from tests.building import task_of
 
 
@@ -34,6 +34,9 @@ class Tensor:
 class Tape:
     """Remembers what it watches, and knows the gradient of a product."""
 
+    def __init__(self, *, persistent: bool) -> None:
+        self.left = 9 if persistent else 1
+
     def __enter__(self) -> Self:
         self.watched: list[Tensor] = []
         return self
@@ -51,6 +54,8 @@ class Tape:
         output_gradients: Tensor,
         unconnected_gradients: str,
     ) -> list[Tensor]:
+        self.left -= 1
+        assert self.left >= 0, "asked more often than it remembers"
         assert all(any(source is seen for seen in self.watched) for source in sources)
         assert unconnected_gradients == "zero"
         x, gamma, beta = (source.array for source in sources)
@@ -70,7 +75,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
         UnconnectedGradients=types.SimpleNamespace(ZERO="zero"),
     )
     backend = types.SimpleNamespace(backend=lambda: "tensorflow")
-    keras.__dict__.update(__version__="3.5.0", backend=backend)
+    keras.__dict__.update(__version__="3.5.0", backend=backend, ops=None)
     monkeypatch.setenv("KERAS_BACKEND", "")
     monkeypatch.setitem(sys.modules, "tensorflow", tf)
     monkeypatch.setitem(sys.modules, "keras", keras)
@@ -78,7 +83,8 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fakes")
 def test_tensors_go_in_channels_last_and_come_back_nchw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kerasrun, "write_keras", lambda plan: "y = x * gamma\n")
+    text = "from keras import ops\n\ny = x * gamma\n"
+    monkeypatch.setattr(ours, "write_keras", lambda plan: text)
     rng = np.random.default_rng(2)
     x, gamma = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal(3)
     task = task_of("bn", {}, {"x": x, "gamma": gamma, "beta": np.ones(3)})
@@ -91,6 +97,23 @@ def test_tensors_go_in_channels_last_and_come_back_nchw(monkeypatch: pytest.Monk
     np.testing.assert_allclose(found["dgamma"], (dy * x).sum((0, 2, 3)))
     np.testing.assert_array_equal(found["dbeta"], np.zeros(3))
     assert keras.label == "tensorflow 2.18.0 (keras 3.5.0)"
+
+
+@pytest.mark.usefixtures("fakes")
+def test_what_is_timed_can_be_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from keras import ops\n\ny = x * gamma\n"
+    monkeypatch.setattr(ours, "write_keras", lambda plan: text)
+    rng = np.random.default_rng(3)
+    x, gamma = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal(3)
+    task = task_of("bn", {}, {"x": x, "gamma": gamma, "beta": np.ones(3)})
+    calls = Keras("tensorflow").prepare(task).calls
+    dy = np.moveaxis(task.problem.tensors["dy"], 1, -1)
+    backward, step = calls.timed("backward"), calls.timed("step")
+    for _ in range(2):
+        np.testing.assert_allclose(backward()[0].numpy(), dy * gamma)
+        y, dx, _, _ = step()
+        np.testing.assert_allclose(y.numpy(), np.moveaxis(x, 1, -1) * gamma)
+        np.testing.assert_allclose(dx.numpy(), dy * gamma)
 
 
 @pytest.mark.usefixtures("fakes")

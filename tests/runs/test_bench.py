@@ -17,8 +17,9 @@ from cnncli.errors import CnncliError, UsageError
 from cnncli.runs.bench import BenchOptions, Row, Timing, bench, judge_contenders, means
 from cnncli.runs.benchcases import TABLE, table_cases
 from cnncli.runs.blas import warnings
-from cnncli.runs.contest import Contender, Prepare, Prepared
+from cnncli.runs.contest import Answer, Contender, Prepare
 from tests.cli.batches import children
+from tests.extras import optional
 
 QUICK = BenchOptions(repeat=3, min_time=0.0, against=("tensordot",))
 
@@ -87,12 +88,11 @@ def test_a_bad_case_is_told_at_its_place_before_anything_is_timed() -> None:
 
 def test_a_process_that_dies_is_an_error() -> None:
     contender = Contender("cnncli", 1)
-    try:
-        contender._process.kill()
-        with pytest.raises(CnncliError, match="the process that times cnncli ended"):
-            contender.ask("sample")
-    finally:
-        contender.close()
+    contender._process.kill()
+    contender._process.wait()
+    with pytest.raises(CnncliError, match="the process that times cnncli ended with status -9"):
+        contender.ask("sample")
+    contender.close()  # what was left to write to it is no fault
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's state is read from /proc")
@@ -101,7 +101,7 @@ def test_contenders_that_wait_are_stopped_with_all_their_threads() -> None:
     contender = Contender("limit", 2)
     try:
         request = Prepare(case=small(), direction="forward", min_time=0.0)
-        assert contender.ask(request) == Prepared()
+        assert contender.ask(request) == Answer()
         tasks = [*Path(f"/proc/{contender._process.pid}/task").iterdir()]
         assert len(tasks) > 1
         for task in tasks:
@@ -140,7 +140,8 @@ def _await_state(stat: Path, states: str) -> None:
 
 def test_contenders_are_judged() -> None:
     assert judge_contenders(["loops", "tensordot", "loops"]) == ("loops", "tensordot")
-    with pytest.raises(UsageError, match="'jax' is not one of torch, onnxruntime"):
+    assert judge_contenders(["onnxruntime", "onnx"]) == ("onnx",)  # one library has one name
+    with pytest.raises(UsageError, match="'jax' is not one of torch, keras, onnx, loops, "):
         judge_contenders(["jax"])
 
 
@@ -180,6 +181,38 @@ def test_json_lines(tmp_path: Path) -> None:
     assert {r["name"] for r in rows} == {"c"}
     assert [line["geometric_mean"] for line in lines if "name" not in line] == ["max pool"] * 4
     assert "BLAS: " in ended.stderr
+
+
+def against(tmp_path: Path, library: str, config: str) -> list[dict[str, Any]]:
+    """Return the rows of a bench of a config against a library."""
+    (tmp_path / "c.yaml").write_text(config, encoding="utf-8")
+    args = (str(tmp_path / "c.yaml"), "--against", library)
+    ended = command(*args, "--json", "--quiet", "--repeat", "1", "--min-time", "0")
+    assert ended.returncode == 0, ended.stderr
+    return [r for r in map(json.loads, ended.stdout.splitlines()) if "name" in r]
+
+
+def test_torch_is_timed_on_padding_that_its_own_argument_cannot_say(tmp_path: Path) -> None:
+    optional("torch")
+    rows = against(
+        tmp_path,
+        "torch",
+        'defaults: {layer: pool, tensors: {x: "normal:2x3x8x8"}}\n'
+        "cases:\n  - params: {kernel: 3, stride: 1, padding: 2}\n"
+        "  - params: {kernel: 3, padding: [[0, 1], [2, 0]]}\n"
+        "  - {layer: conv, params: {transposed: true, padding: [[0, 1], [1, 0]]},\n"
+        '     tensors: {w: "normal:3x4x3x3"}}\n',
+    )
+    assert len(rows) == 6
+    assert all(row["against"]["torch"]["median"] > 0 for row in rows)
+
+
+def test_onnx_is_timed_on_batch_norm_in_training_under_its_one_name(tmp_path: Path) -> None:
+    forward, backward = against(
+        tmp_path, "onnxruntime", 'layer: bn\ndtype: float32\ntensors: {x: "normal:4x3x8x8"}\n'
+    )
+    assert forward["against"]["onnx"]["median"] > 0
+    assert backward["against"]["onnx"]["reason"] == "onnx gives no gradients"
 
 
 @pytest.mark.parametrize(

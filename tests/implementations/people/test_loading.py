@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnncli.implementations.names import names_files
 from cnncli.implementations.people.channel import GarbledError, pack, read_array, unpack
 from cnncli.implementations.people.find import find_submissions
 from cnncli.implementations.people.isolate import Limits
 from cnncli.implementations.people.loading import Loaded, load
-from cnncli.implementations.table import names_files, resolve
+from cnncli.implementations.table import resolve
 
 
 def load_text(tmp_path: Path, text: str, *, run_all: bool = False) -> Loaded:

@@ -1,14 +1,16 @@
-"""A case as torch's call (torch.nn.functional, torch 2)."""
+"""torch: a case as its call (torch.nn.functional, torch 2), which it runs and differentiates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
-from cnncli.implementations.base import CannotExpressError
-from cnncli.implementations.calls import (
+from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats
+from cnncli.implementations.library import Calls, Library, Prepared
+from cnncli.implementations.text import (
+    as_function,
     befores,
     crops,
-    function_text,
     given_line,
     is_padded,
     is_symmetric,
@@ -16,8 +18,9 @@ from cnncli.implementations.calls import (
     reached,
     slices,
     unpadded_indices,
+    whole_text,
 )
-from cnncli.layers.base import Plan
+from cnncli.layers.base import Plan, Tensors
 from cnncli.layers.parameters import Pairs
 
 
@@ -27,7 +30,7 @@ def write_torch(plan: Plan) -> str:
     imports = ["import torch.nn.functional as F"]
     if any("torch." in line for line in lines):
         imports.insert(0, "import torch")
-    return function_text(lines, imports, given_line(plan))
+    return whole_text(lines, imports, given_line(plan))
 
 
 def _pad_text(padding: Pairs, value: str = "") -> str:
@@ -75,17 +78,24 @@ def _pool(plan: Plan) -> list[str]:
         # avg_pool3d alone wants the input, padding left out, to hold a whole window.
         holds = all(size >= k for size, k in zip(plan.spatial, kernel, strict=True))
         return _average(plan, plain and (rank < 3 or holds), rest)
-    rest += f"dilation={params['dilation']}, ceil_mode={{}}, return_indices=True"
+    rest += f"dilation={params['dilation']}, ceil_mode={{}}"
     call = f"F.max_pool{rank}d"
+    indexed = "indices" in plan.outputs
+    if indexed:
+        rest += ", return_indices=True"
     if plain:
-        return [f"y, indices = {call}(x, {rest.format(befores(padding), params['ceil_mode'])})"]
+        found = "y, indices" if indexed else "y"
+        return [f"{found} = {call}(x, {rest.format(befores(padding), params['ceil_mode'])})"]
     ends = reached(plan)
     padded = tuple(size + b + a for size, (b, a) in zip(plan.spatial, ends, strict=True))
-    return [
+    lines = [
         "padded = " + _pad_text(ends, ", value=-float('inf')"),
-        f"y, places = {call}(padded, {rest.format(0, False)})",
-        f"indices = {unpadded_indices('places', padded, befores(ends), plan.spatial)}",
+        f"{'y, places' if indexed else 'y'} = {call}(padded, {rest.format(0, False)})",
     ]
+    if indexed:
+        places = unpadded_indices("places", padded, befores(ends), plan.spatial)
+        lines.append(f"indices = {places}")
+    return lines
 
 
 def _average(plan: Plan, plain: bool, rest: str) -> list[str]:
@@ -124,7 +134,7 @@ def _batch_norm(plan: Plan) -> list[str]:
     end = f"gamma, beta, training={params['training']}, {{}}eps={params['eps']!r})"
     if not params["training"]:
         return [f"y = F.batch_norm(x, running_mean, running_var, {end.format('')}"]
-    if "momentum" not in params:
+    if "new_running_mean" not in plan.outputs:
         return [f"y = F.batch_norm(x, None, None, {end.format('')}"]
     new = params["momentum"] if params["momentum_weighs"] == "new" else 1 - params["momentum"]
     lines = [
@@ -169,3 +179,84 @@ _WRITERS: dict[str, Callable[[Plan], list[str]]] = {
     "pool": _pool,
     "bn": _batch_norm,
 }
+
+
+class Torch(Library):
+    """torch.nn.functional on the processor, in the precision of the computation."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._torch = torch
+
+    @property
+    def label(self) -> str:
+        """Its name and version."""
+        return f"torch {self._torch.__version__.partition('+')[0]}"
+
+    def prepare(self, task: Task, *, threads: int = 1) -> Prepared:
+        """Return the task ready to be called; raise CannotExpressError.
+
+        Gradients are autograd's, of everything that the text does.
+        """
+        plan = task.problem.plan
+        text = write_torch(plan)
+        floats, dtype = as_floats(task)
+        _refuse_lost_winners(task, text)
+        self._torch.set_num_threads(threads)
+        gradients = tuple(plan.gradients) if task.backward else ()
+        return Prepared(
+            calls=by_autograd(self._torch, text, plan.inputs, floats, plan.outputs, gradients),
+            outputs=tuple(plan.outputs),
+            gradients=gradients,
+            read=lambda _, tensor: tensor.detach().numpy(),
+            dtype=dtype,
+            told=Computed(stored=dtype),
+        )
+
+
+def by_autograd(
+    torch: Any,
+    text: str,
+    inputs: Collection[str],
+    arrays: Tensors,
+    outputs: Collection[str],
+    gradients: Collection[str],
+) -> Calls:
+    """Return the calls of a text on torch's tensors, its gradients autograd's of y and dy.
+
+    `arrays` holds the inputs and, where there are gradients, dy, all floats.
+    """
+    given = [torch.from_numpy(arrays[n]).requires_grad_(f"d{n}" in gradients) for n in inputs]
+    call = as_function(text, inputs, outputs)
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return call(*given)
+
+    if not gradients:
+        return Calls(forward=forward)
+    dy = torch.from_numpy(arrays["dy"])
+    leaves = [tensor for name, tensor in zip(inputs, given, strict=True) if f"d{name}" in gradients]
+
+    def save() -> Callable[[], Any]:
+        y = call(*given)[0]
+        return lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
+
+    def step() -> Any:
+        found = call(*given)
+        return (*found, *torch.autograd.grad(found[0], leaves, dy))
+
+    return Calls(forward=forward, save=save, step=step)
+
+
+def _refuse_lost_winners(task: Task, text: str) -> None:
+    """Refuse minus infinity where padding is made of it: either could win torch's maximum."""
+    if (
+        "-float" in text
+        and task.problem.layer.name == "pool"
+        and (task.problem.tensors["x"] == -float("inf")).any()
+    ):
+        raise CannotExpressError(
+            "x holds minus infinity, which torch could not tell from the padding of this case"
+        )

@@ -1,13 +1,16 @@
-"""A case written as a library's call: the Python text that `--as` prints and `--against` runs.
+"""A case written as a library's call: the Python text that is printed, judged and timed.
 
-A writer knows shapes and parameters alone, so that nothing needs to be installed to print a call.
-The text takes the case's inputs by their names (x, w, b, gamma, ...) and leaves its outputs by
-theirs (y, indices, new_running_mean, new_running_var).
+`--as` prints it; `--against` and `bench` run it as a function. A writer knows shapes and parameters
+alone, so that nothing needs to be installed to print a call. The text takes the case's inputs by
+their names (x, w, b, gamma, ...) and leaves its outputs by theirs (y, indices, new_running_mean,
+new_running_var), those that the plan has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from cnncli.kernels.windows import extent
 from cnncli.layers.base import Plan
@@ -92,6 +95,26 @@ def unpadded_indices(places: str, padded: Ints, befores: Ints, spatial: Ints) ->
     return " + ".join(terms)
 
 
-def function_text(lines: list[str], imports: list[str], given: str) -> str:
-    """Return a call whole: imports, what it is given, and its statements."""
+def whole_text(lines: list[str], imports: list[str], given: str) -> str:
+    """Return a call whole: imports, an empty line, what it is given, and its statements."""
     return "\n".join([*imports, "", given, *lines]) + "\n"
+
+
+def as_function(
+    text: str, given: Iterable[str], found: Iterable[str]
+) -> Callable[..., tuple[Any, ...]]:
+    """Return a call's text as a function from the tensors `given` to those that are `found`.
+
+    It is compiled, and its imports are done, here and once: what a call costs is the library's.
+    """
+    imports, _, statements = text.partition("\n\n")
+    source = (
+        f"{imports}\n\n"
+        f"def call({', '.join(given)}):\n"
+        f"{textwrap.indent(statements, '    ')}"
+        f"    return ({', '.join(found)},)\n"
+    )
+    names: dict[str, Any] = {}
+    exec(compile(source, "<the case as a library's call>", "exec"), names)
+    function: Callable[..., tuple[Any, ...]] = names["call"]
+    return function

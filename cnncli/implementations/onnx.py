@@ -1,22 +1,25 @@
-"""A case as an ONNX model (opset 22), written with the `onnx` package's own helper."""
+"""ONNX: a case as a model (opset 22, by the `onnx` package's own helper), run by onnxruntime."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from cnncli.implementations.base import CannotExpressError
-from cnncli.implementations.calls import (
+from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats
+from cnncli.implementations.library import Calls, Library, Prepared
+from cnncli.implementations.text import (
+    as_function,
     befores,
     crops,
-    function_text,
     given_line,
     is_padded,
     kept,
     reached,
+    whole_text,
 )
 from cnncli.kernels.windows import extent
-from cnncli.layers.base import Plan
+from cnncli.layers.base import Plan, Tensors
 from cnncli.layers.parameters import Ints, Pairs
 
 OPSET = 22
@@ -30,7 +33,7 @@ def write_onnx(plan: Plan, dtype: str = "float32") -> str:
     """
     graph = _Graph({"float32": "FLOAT", "float64": "DOUBLE"}[dtype])
     _WRITERS[plan.layer](plan, graph)
-    return function_text(
+    return whole_text(
         [
             "nodes = [",
             *(f"    {node}," for node in graph.nodes),
@@ -148,6 +151,9 @@ def _pool(plan: Plan, graph: _Graph) -> None:
         source, pads = "padded", tuple((0, 0) for _ in ends)
         spatial = tuple(size + b + a for size, (b, a) in zip(plan.spatial, ends, strict=True))
     attributes["pads"] = _pads(pads)
+    if "indices" not in plan.outputs:
+        graph.add("MaxPool", [source], ["y"], **attributes)
+        return
     graph.add("MaxPool", [source], ["y", "flat"], **attributes)
     # ONNX numbers winners through the whole tensor, here they are numbered in each plane.
     plane = 1
@@ -214,7 +220,7 @@ def _batch_norm(plan: Plan, graph: _Graph) -> None:
     if not params["training"]:
         graph.add("BatchNormalization", inputs, ["y"], epsilon=params["eps"])
         return
-    if "momentum" not in params:
+    if "new_running_mean" not in plan.outputs:
         # ONNX always takes running statistics and onnxruntime always writes them: over its own
         # inputs, unless the model gives them out.
         graph.reals("zeros", [0.0] * plan.inputs["x"][1])
@@ -285,3 +291,64 @@ _WRITERS: dict[str, Callable[[Plan, _Graph], None]] = {
     "pool": _pool,
     "bn": _batch_norm,
 }
+
+
+class Onnx(Library):
+    """onnxruntime on the processor; convolution and average pooling are float32 there."""
+
+    def __init__(self) -> None:
+        import onnx.numpy_helper
+        import onnxruntime
+
+        self._onnx, self._runtime = onnx, onnxruntime
+
+    @property
+    def label(self) -> str:
+        """The runtime's name and version."""
+        return f"onnxruntime {self._runtime.__version__}"
+
+    def prepare(self, task: Task, *, threads: int = 1) -> Prepared:
+        """Return the task ready to be called; raise CannotExpressError.
+
+        Where the runtime has float32 kernels alone, inputs are rounded to it and `stored` says so.
+        """
+        plan = task.problem.plan
+        floats, dtype = as_floats(task, widest=_widest(plan))
+        if not all(array.size for array in floats.values()):
+            raise CannotExpressError("onnxruntime computes nothing of empty arrays")
+        (model,) = as_function(write_onnx(plan, dtype), (), ["model"])()
+        self._hold(model.graph, floats)
+        options = self._runtime.SessionOptions()
+        options.log_severity_level = 4  # errors come as exceptions
+        options.intra_op_num_threads = threads
+        session = self._runtime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        outputs, feed = list(plan.outputs), {"x": floats["x"]}
+        gradients = plan.gradients if task.backward else {}
+        # ONNX holds eps and momentum in float32, whatever its tensors are.
+        rounded = plan.layer == "bn"
+        return Prepared(
+            calls=Calls(forward=lambda: session.run(outputs, feed)),
+            outputs=tuple(outputs),
+            read=lambda _, array: array,
+            dtype=dtype,
+            told=Computed(
+                stored="float32" if rounded else dtype,
+                note="eps and momentum in float32" if rounded else None,
+                reasons=dict.fromkeys(gradients, "onnxruntime gives no gradients"),
+            ),
+        )
+
+    def _hold(self, graph: Any, arrays: Tensors) -> None:
+        """Make every input but x a constant of the model, which a session arranges beforehand."""
+        for name in [node.name for node in graph.input if node.name != "x"]:
+            graph.initializer.append(self._onnx.numpy_helper.from_array(arrays[name], name))
+        inputs = [node for node in graph.input if node.name == "x"]
+        del graph.input[:]
+        graph.input.extend(inputs)
+
+
+def _widest(plan: Plan) -> str:
+    single = plan.layer == "conv" or plan.params.get("mode") == "avg"
+    return "float32" if single else "float64"

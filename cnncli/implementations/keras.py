@@ -1,25 +1,36 @@
-"""A case as Keras's calls (keras.ops of Keras 3): channels last, the kernel's axes first."""
+"""Keras: a case as its calls (keras.ops of Keras 3), channels last, which a backend runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import os
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
 
-from cnncli.cases.layout import shape_outside
-from cnncli.implementations.base import CannotExpressError
-from cnncli.implementations.calls import (
+from cnncli.cases.layout import shape_outside, to_inside, to_outside
+from cnncli.errors import MissingExtraError
+from cnncli.implementations.base import CannotExpressError, Computed, Task, as_floats
+from cnncli.implementations.library import Calls, Library, Prepared
+from cnncli.implementations.text import (
+    as_function,
     crops,
-    function_text,
     given_line,
     is_padded,
     kept,
     reached,
     slices,
+    whole_text,
 )
+from cnncli.implementations.torch import by_autograd
 from cnncli.kernels.windows import extent
-from cnncli.layers.base import Plan
+from cnncli.layers.base import Plan, Tensors
 from cnncli.layers.parameters import Pairs
 
 LAST = 'data_format="channels_last"'
+NO_KERNEL = ("not yet support",)
+NO_FLOAT64 = ("of double is not in the list", "Could not find device for node")
+"""What TensorFlow says on a CPU of a case that it has no code for, and of one in float64."""
 
 
 def write_keras(plan: Plan) -> str:
@@ -29,7 +40,7 @@ def write_keras(plan: Plan) -> str:
     """
     lines = _WRITERS[plan.layer](plan)
     shapes = {name: shape_outside("nhwc", name, shape) for name, shape in plan.inputs.items()}
-    return function_text(lines, ["from keras import ops"], given_line(plan, shapes))
+    return whole_text(lines, ["from keras import ops"], given_line(plan, shapes))
 
 
 def _width(padding: Pairs) -> str:
@@ -135,7 +146,7 @@ def _batch_norm(plan: Plan) -> list[str]:
         f"mean, var = ops.moments(x, axes={tuple(range(rank + 1))})",
         f"y = ops.batch_normalization(x, mean, var, {end}",
     ]
-    if "momentum" in params:
+    if "new_running_mean" in plan.outputs:
         old = params["momentum"] if params["momentum_weighs"] == "old" else 1 - params["momentum"]
         count = plan.inputs["x"][0]
         for size in plan.spatial:
@@ -175,3 +186,114 @@ _WRITERS: dict[str, Callable[[Plan], list[str]]] = {
     "pool": _pool,
     "bn": _batch_norm,
 }
+
+
+class Keras(Library):
+    """keras.ops over one of its backends, which also gives the gradients.
+
+    Keras fixes its backend when it is first imported, and so it is imported here, by choice.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self._backend = importlib.import_module(backend)
+        os.environ["KERAS_BACKEND"] = backend
+        self._keras = importlib.import_module("keras")
+        active = self._keras.backend.backend()
+        if active != backend:
+            raise MissingExtraError(
+                f"Keras already runs on {active} in this process; it cannot change to {backend}"
+            )
+        self._name = backend
+
+    @property
+    def label(self) -> str:
+        """The backend's name and version, then Keras's."""
+        version = str(self._backend.__version__).partition("+")[0]
+        return f"{self._name} {version} (keras {self._keras.__version__})"
+
+    def prepare(self, task: Task, *, threads: int = 1) -> Prepared:
+        """Return the task ready to be called; raise CannotExpressError.
+
+        Tensors go in and come out channels last, as Keras has them; the result is NCHW. The number
+        of threads is TensorFlow's own, which reads it from its environment as it is loaded.
+        """
+        return self._prepare(task, "float64")
+
+    def _prepare(self, task: Task, widest: str) -> Prepared:
+        plan = task.problem.plan
+        text = write_keras(plan)
+        floats, dtype = as_floats(task, widest=widest)
+        if plan.layer == "pool" and "-float" in text and (floats["x"] == -float("inf")).any():
+            raise CannotExpressError(
+                "x holds minus infinity, which Keras could not tell from this case's padding"
+            )
+        moved = {name: to_outside("nhwc", name, array) for name, array in floats.items()}
+        outputs = tuple(name for name in plan.outputs if name != "indices")
+        gradients = tuple(plan.gradients) if task.backward else ()
+        ready = {"tensorflow": by_tape, "torch": by_autograd}[self._name]
+        return Prepared(
+            calls=ready(self._backend, text, plan.inputs, moved, outputs, gradients),
+            outputs=outputs,
+            gradients=gradients,
+            read=self._read,
+            dtype=dtype,
+            told=Computed(
+                stored=dtype,
+                reasons={"indices": "Keras does not tell where a maximum stands"},
+            ),
+        )
+
+    def _read(self, name: str, tensor: Any) -> Any:
+        array = tensor.detach().numpy() if self._name == "torch" else tensor.numpy()
+        return to_inside("nhwc", name, array)
+
+    def _compute(self, task: Task) -> Computed:
+        """Compute in float32 what the backend has in that alone."""
+        try:
+            return self.prepare(task).computed()
+        except CannotExpressError:
+            raise
+        except Exception as error:  # told apart by text; TensorFlow need not be installed
+            if any(words in str(error) for words in NO_KERNEL):
+                raise CannotExpressError(str(error).partition("}} ")[2] or str(error)) from None
+            if not any(words in str(error) for words in NO_FLOAT64):
+                raise
+        computed = self._prepare(task, "float32").computed()
+        return replace(computed, note=f"{self._name} computes this in float32 alone")
+
+
+def by_tape(
+    tf: Any,
+    text: str,
+    inputs: Collection[str],
+    arrays: Tensors,
+    outputs: Collection[str],
+    gradients: Collection[str],
+) -> Calls:
+    """Return the calls of a text on TensorFlow's tensors, its gradients a tape's of sum(y * dy).
+
+    `arrays` holds the inputs and, where there are gradients, dy, all floats.
+    """
+    given = [tf.constant(arrays[name]) for name in inputs]
+    call = as_function(text, inputs, outputs)
+    if not gradients:
+        return Calls(forward=lambda: call(*given))
+    dy = tf.constant(arrays["dy"])
+    leaves = [tensor for name, tensor in zip(inputs, given, strict=True) if f"d{name}" in gradients]
+
+    def taped(*, persistent: bool) -> tuple[tuple[Any, ...], Callable[[], Any]]:
+        """Return the outputs, and the call that gives the gradients."""
+        with tf.GradientTape(persistent=persistent) as tape:
+            for leaf in leaves:
+                tape.watch(leaf)
+            found = call(*given)
+        zero = tf.UnconnectedGradients.ZERO
+        return found, lambda: tape.gradient(
+            found[0], leaves, output_gradients=dy, unconnected_gradients=zero
+        )
+
+    def step() -> Any:
+        found, differentiate = taped(persistent=False)
+        return (*found, *differentiate())
+
+    return Calls(forward=lambda: call(*given), save=lambda: taped(persistent=True)[1], step=step)
