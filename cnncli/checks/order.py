@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from cnncli.cases.layout import shape_inside, shape_outside
 from cnncli.checks.check import Check
+from cnncli.checks.shapes import axes_advice
 from cnncli.layers.base import Shape, shape_text
 
 Turn: TypeAlias = Callable[[str, Shape], Shape]
@@ -37,8 +38,10 @@ def _turned(check: Check, turn: Turn, rank: int) -> Check:
         "note": check.note and _text(check.note, turn),
         "sits": check.sits and [_text(each, turn) for each in check.sits],
     }
-    if check.worst is not None and len(check.worst.index) == rank:
-        changes["worst"] = replace(check.worst, index=turn(check.tensor, check.worst.index))
+    found = check.comparison
+    if found is not None and found.worst is not None and len(found.worst.index) == rank:
+        worst = replace(found.worst, index=turn(check.tensor, found.worst.index))
+        changes["comparison"] = replace(found, worst=worst)
     check = replace(check, **changes)
     if not isinstance(check.got, list) or not isinstance(check.expected, list):
         return check
@@ -64,8 +67,6 @@ def _text(text: str, turn: Turn) -> str:
 
 def _renamed(shapes: tuple[Shape, ...], turned: tuple[Shape, ...]) -> dict[str, str]:
     """Return what texts on two shapes say of them, and what they say of the turned ones."""
-    from cnncli.checks.diagnosis import axes_advice  # of no use to a case that is NCHW
-
     renamed: dict[str, str] = {}
     for old, new in zip(shapes, turned, strict=True):
         renamed |= {shape_text(old): shape_text(new), str(old): str(new)}
