@@ -19,7 +19,7 @@ def test_numpys_own_types(name: str) -> None:
 
 @pytest.mark.parametrize("name", FLOATS)
 def test_torchs_types(name: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch has what the tolerances are")
     kind, limits = FLOATS[name], torch.finfo(getattr(torch, name))
     assert kind.eps == limits.eps
     assert 2.0**kind.least_exponent == limits.smallest_normal

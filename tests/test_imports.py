@@ -254,6 +254,8 @@ def test_a_run_imports_only_what_it_uses() -> None:
     args = ("pad", "--x", "normal:1x1x2x2", "-p", "1")
     assert not imported_by(*args, "--json") & {"yaml", "rich", "torch", "onnx"}
     assert not imported_by(*args) & {"yaml", "torch", "onnx"}
+    run = ("run", str(PACKAGE.parent / "configs/homework-notebook.yaml"), "--match", "pool/")
+    assert not imported_by(*run, "--json") & {"rich", "torch", "onnx", "numpy"}
 
 
 @pytest.mark.parametrize("library", ["torch", "keras", "onnx"])

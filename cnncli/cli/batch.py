@@ -22,7 +22,6 @@ from cnncli.errors import CnncliError, UsageError
 from cnncli.implementations.names import judge_installed, judge_name, names_files
 from cnncli.report.batchprogress import Progress
 from cnncli.report.gradefiles import csv_file, gradescope_file
-from cnncli.report.grades import GradesTable
 from cnncli.report.junit import JUnitFile
 from cnncli.report.many import (
     CaseLines,
@@ -312,6 +311,8 @@ def _views(values: Mapping[str, Any], total: int, job: Job) -> list[Sink]:
         return [*shown, JsonLines(progress), progress]
     if values["quiet"]:
         return [*shown, progress]
+    from cnncli.report.grades import GradesTable  # and rich, which the others need not
+
     if job.is_people_s:
         return [*shown, progress, GradesTable()]
     if any(map(names_files, job.against)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +13,9 @@ from cnncli.cases.case import Case
 from cnncli.cases.config import Entry, read_one
 from cnncli.cases.flags import expectations_from, flag_name, layer_entries, placed, tensors_from
 from cnncli.cases.node import Node
+from cnncli.cli.pictures import Pictures
 from cnncli.cli.threads import use_threads
+from cnncli.cli.typed import command_line
 from cnncli.errors import CnncliError, ConfigError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.runs.files import refuse_unwritable, refuse_unwritable_folder
@@ -23,7 +24,6 @@ from cnncli.runs.one import RunOptions
 from cnncli.runs.result import Result
 
 if TYPE_CHECKING:
-    from cnncli.cli.pictures import Pictures
     from cnncli.report.tables import Values
 
 STDOUT = "-"
@@ -212,11 +212,6 @@ def _names_files(entry: Entry) -> bool:
         return False
     named = parse_against(entry.entries["against"])
     return any(names_files(asked.text, asked.base) for asked in named)
-
-
-def command_line() -> str:
-    """Return this call as it can be pasted into a shell."""
-    return shlex.join(["cnncli", *sys.argv[1:]])
 
 
 def build(entry: Entry, tolerance: Tolerance) -> Case:

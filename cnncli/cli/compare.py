@@ -77,9 +77,10 @@ def add_compare_command(app: typer.Typer, panel: str) -> None:
 def _compare(values: dict[str, Any]) -> None:
     from cnncli.cases.assertions import parse_tolerance
     from cnncli.cases.flags import placed
-    from cnncli.cli.call import Output, command_line, refuse_unseen, take_run_options
+    from cnncli.cli.call import Output, refuse_unseen, take_run_options
     from cnncli.cli.pictures import take_pictures
     from cnncli.cli.status import STATUSES
+    from cnncli.cli.typed import command_line
     from cnncli.errors import UsageError
     from cnncli.layers.parameters import Whole
     from cnncli.runs.comparing import CompareOptions, compare_sources

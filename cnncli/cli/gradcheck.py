@@ -177,7 +177,8 @@ def _possible(
     given `by_flag` is known to whoever wrote the call.
     Raises the first probe's CnncliError where none is left.
     """
-    from cnncli.cli.call import build, command_line
+    from cnncli.cli.call import build
+    from cnncli.cli.typed import command_line
     from cnncli.errors import ConfigError, GeometryError
     from cnncli.runs.one import plan_case
     from cnncli.runs.result import Fault, Result

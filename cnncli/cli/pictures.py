@@ -90,7 +90,7 @@ class Pictures:
 
 def take_pictures(values: dict[str, Any]) -> Pictures:
     """Take the flags that ask for pictures out of a command's values; raise UsageError."""
-    from cnncli.cli.call import command_line
+    from cnncli.cli.typed import command_line
     from cnncli.runs.files import refuse_unwritable
 
     show, plane = values.pop("show", None), values.pop("plane", None)

@@ -6,22 +6,22 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cnncli.report.style import Column, make_table, print_table, words
 from cnncli.runs.bench import Mean, Row, Timing
 from cnncli.runs.memory import size_text
 from cnncli.runs.startup import StartupRow
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 def show_rows(console: Console, rows: Sequence[Row], found: Sequence[Mean]) -> None:
     """Print a row a timing, then the geometric means and what could not be timed."""
     others = [other.name for other in rows[0].others]
-    table = _table(
-        *("case", "direction", "dtype", "threads"),
-        *("median", "best", "rate", "of limit", "memory"),
-        *(text for name in others for text in (name, f"/ {name}")),
+    table = make_table(
+        *map(words, ("case", "direction", "dtype")),
+        *_figures("threads", "median", "best", "rate", "of limit", "memory"),
+        *_figures(*(text for name in others for text in (name, f"/ {name}"))),
     )
     for row in rows:
         against = [text for other in row.others for text in _against_texts(row, other)]
@@ -31,11 +31,10 @@ def show_rows(console: Console, rows: Sequence[Row], found: Sequence[Mean]) -> N
             *(f"{row.share:.2f}", "" if row.memory is None else size_text(max(0, row.memory))),
             *against,
         )
-    console.print(table)
-    console.print()
-    table = _table(
-        *("geometric mean", "direction", "dtype", "threads", "rows", "of limit"),
-        *(f"/ {name}" for name in others),
+    print_table(console, table)
+    table = make_table(
+        *map(words, ("geometric mean", "direction", "dtype")),
+        *_figures("threads", "rows", "of limit", *(f"/ {name}" for name in others)),
     )
     for mean in found:
         table.add_row(
@@ -43,8 +42,7 @@ def show_rows(console: Console, rows: Sequence[Row], found: Sequence[Mean]) -> N
             *(str(mean.rows), f"{mean.share:.2f}"),
             *(_mean_text(mean, name) for name in others),
         )
-    console.print(table)
-    console.print()
+    print_table(console, table)
     timings = [(row, other) for row in rows for other in row.others]
     notes = {f"{r.name}, {r.dtype}: {o.note}" for r, o in timings if o.note}
     notes |= {f"- {r.name}, {r.direction}, {r.dtype}: {o.reason}" for r, o in timings if o.reason}
@@ -54,7 +52,8 @@ def show_rows(console: Console, rows: Sequence[Row], found: Sequence[Mean]) -> N
 
 def show_startup(console: Console, rows: Sequence[StartupRow]) -> None:
     """Print a row a race of whole processes."""
-    table = _table("whole process", "beside", "median", "best", "its median", "ratio")
+    figures = _figures("median", "best", "its median", "ratio")
+    table = make_table(words("whole process"), words("beside"), *figures)
     for row in rows:
         table.add_row(
             *(row.name, row.beside),
@@ -88,12 +87,6 @@ def _mean_text(mean: Mean, name: str) -> str:
     return f"{ratio:.3g}" if rows == mean.rows else f"{ratio:.3g} ({rows} rows)"
 
 
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    words = {"case", "direction", "dtype", "whole process", "beside", "geometric mean"}
-    for column in columns:
-        table.add_column(column, justify="left" if column in words else "right", overflow="fold")
-    return table
+def _figures(*headers: str) -> list[Column]:
+    """Return columns of figures, whose headers may be folded where many contenders are timed."""
+    return [Column(header, wraps=True, right=True) for header in headers]

@@ -11,7 +11,7 @@ from cnncli.checks.difference import Difference
 from cnncli.layers.base import shape_text
 from cnncli.report.heatmap import common_scale, plane_panel, show_panels
 from cnncli.report.numbers import error_text, index_text, number_text
-from cnncli.report.tables import STYLES, _print, _table, _text
+from cnncli.report.style import STYLES, make_table, make_text, numbers, print_table, words
 from cnncli.runs.comparing import Compared, Described
 from cnncli.runs.memory import size_text
 
@@ -32,16 +32,16 @@ def show_compared(
         _show_pictures(console, compared, plane)
     if compared.difference is not None:
         _show_difference(console, compared.difference, compared.arrays)
-    console.print(_text(compared_ending(compared), STYLES[compared.status]))
+    console.print(make_text(compared_ending(compared), STYLES[compared.status]))
     hint = layer_hint(compared)
     if hint is not None:
-        console.print(_text(hint, "dim"), soft_wrap=True)
+        console.print(make_text(hint, "dim"), soft_wrap=True)
 
 
 def _show_arrays(console: Console, arrays: Sequence[Described]) -> None:
     full = not console.is_terminal
-    table = _table("", *(one.name for one in arrays))
-    table.add_row("source", *(_text(one.source) for one in arrays))
+    table = make_table(words(""), *(one.name for one in arrays))
+    table.add_row("source", *(make_text(one.source) for one in arrays))
     table.add_row("shape", *(shape_text(one.array.shape) for one in arrays))
     orders = [f"{one.stored}, {one.order}" if one.order else one.stored for one in arrays]
     table.add_row("stored as", *orders)
@@ -60,21 +60,19 @@ def _show_arrays(console: Console, arrays: Sequence[Described]) -> None:
         values = [(one.statistics.quantiles or {}).get(level) for one in arrays]
         label = "median" if level == "0.5" else f"{float(level):.0%} below"
         table.add_row(label, *(number_text(value, full=full) for value in values))
-    _print(console, table)
+    print_table(console, table)
 
 
 def _show_histogram(console: Console, one: Described) -> None:
     counts, edges = one.statistics.histogram, one.statistics.edges
     if not counts or not edges:
         return
-    table = _table("from", "to", "count", "histogram")
-    for name in ("from", "to", "count"):
-        next(column for column in table.columns if column.header == name).justify = "right"
+    table = make_table(numbers("from"), numbers("to"), numbers("count"), "histogram")
     most = max(counts)
     for count, start, stop in zip(counts, edges, edges[1:], strict=False):
         bar = "#" * max(1 if count else 0, round(BAR * count / most))
         table.add_row(f"{start:.4g}", f"{stop:.4g}", str(count), bar)
-    _print(console, table)
+    print_table(console, table)
 
 
 def _show_pictures(console: Console, compared: Compared, plane: tuple[int, ...]) -> None:
@@ -86,7 +84,7 @@ def _show_pictures(console: Console, compared: Compared, plane: tuple[int, ...])
         # Where nobody asks for a plane, the one that tells most; the panels' titles say which.
         plane = found.worst.index
         console.print(
-            _text(f"the plane of the worst element, {index_text('A', found.worst.index)}")
+            make_text(f"the plane of the worst element, {index_text('A', found.worst.index)}")
         )
     panels = [plane_panel(one.name, one.array, plane) for one in arrays]
     if len(panels) == 2 and panels[0].plane.shape == panels[1].plane.shape:
@@ -104,7 +102,7 @@ def _show_pictures(console: Console, compared: Compared, plane: tuple[int, ...])
 def _show_difference(console: Console, difference: Difference, arrays: Sequence[Described]) -> None:
     found = difference.comparison
     if found is not None:
-        table = _table("difference", "absolute", "relative")
+        table = make_table("difference", "absolute", "relative")
         table.add_row("largest", error_text(found.max_abs_error), error_text(found.max_rel_error))
         table.add_row("mean", error_text(difference.mean_abs_error), "")
         table.add_row("root mean square", error_text(difference.rms_error), "")
@@ -113,7 +111,7 @@ def _show_difference(console: Console, difference: Difference, arrays: Sequence[
         table.add_row("allowed", error_text(difference.atol), error_text(difference.rtol))
         # Rounded up: what is shown must pass when it is typed.
         table.add_row("would pass", upward(found.passing_atol), upward(found.passing_rtol))
-        _print(console, table)
+        print_table(console, table)
         _show_ulps(console, difference)
         if found.worst is not None and found.max_abs_error != 0:
             full = not console.is_terminal
@@ -121,11 +119,11 @@ def _show_difference(console: Console, difference: Difference, arrays: Sequence[
                 number_text(value, full=full) for value in (found.worst.got, found.worst.expected)
             )
             place = index_text("", found.worst.index) or "[]"
-            console.print(_text(f"worst: A{place} {got}, B{place} {expected}"))
+            console.print(make_text(f"worst: A{place} {got}, B{place} {expected}"))
     for pattern in difference.patterns:
-        console.print(_text(f"where: {pattern.text}"))
+        console.print(make_text(f"where: {pattern.text}"))
     for relation in difference.relations:
-        console.print(_text(f"but:   {relation.text}"))
+        console.print(make_text(f"but:   {relation.text}"))
 
 
 def _show_ulps(console: Console, difference: Difference) -> None:
@@ -133,11 +131,13 @@ def _show_ulps(console: Console, difference: Difference) -> None:
     if ulps is None or found is None:
         return
     shares = [f"{count / found.elements:.4g}" for count in ulps.within.values()]
-    table = _table(f"ulps of {ulps.dtype}", "largest", "mean", *(f"<= {k}" for k in ulps.within))
+    table = make_table(
+        f"ulps of {ulps.dtype}", "largest", numbers("mean"), *(f"<= {k}" for k in ulps.within)
+    )
     table.add_row(
         index_text("at A", ulps.worst.index), f"{ulps.max:.4g}", f"{ulps.mean:.3g}", *shares
     )
-    _print(console, table)
+    print_table(console, table)
 
 
 def upward(value: float) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnncli.layers.explain.parts import Element, Explanation, Terms
 from cnncli.report.numbers import index_text
-from cnncli.report.tables import _print, _table, _text
+from cnncli.report.style import make_table, make_text, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +18,8 @@ LARGEST = 20
 def show_explanation(console: Console, explanation: Explanation) -> None:
     """Print one explanation. Its numbers are exact: they are never cut short."""
     name = index_text(explanation.tensor, explanation.index)
-    console.print(_text(f"{name} = {explanation.element!r}", "bold"))
-    console.print(_text(explanation.formula))
+    console.print(make_text(f"{name} = {explanation.element!r}", "bold"))
+    console.print(make_text(explanation.formula))
     for region in explanation.reads:
         ranges = ",".join(
             str(start)
@@ -27,24 +27,24 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
             else f"{start}:{stop}" + (f":{step}" if step != 1 else "")
             for start, stop, step in region.ranges
         )
-        console.print(_text(f"reads {region.name}[{ranges}]"))
+        console.print(make_text(f"reads {region.name}[{ranges}]"))
     if explanation.padding:
         plural = "s" if explanation.padding != 1 else ""
-        console.print(_text(f"padding: {explanation.padding} position{plural}"))
+        console.print(make_text(f"padding: {explanation.padding} position{plural}"))
     for label, value in explanation.facts.items():
-        console.print(_text(f"{label} = {_number(value)}"))
+        console.print(make_text(f"{label} = {_number(value)}"))
     for label, element in (("winner", explanation.winner), ("runner-up", explanation.runner_up)):
         if element is not None:
-            console.print(_text(f"{label}: {_name(element)} = {element.value!r}"))
+            console.print(make_text(f"{label}: {_name(element)} = {element.value!r}"))
     if explanation.note:
-        console.print(_text(explanation.note, "yellow"))
+        console.print(make_text(explanation.note, "yellow"))
     console.print()
     for terms in (*explanation.terms, *explanation.aside):
         _show_terms(console, terms)
     total = explanation.sum
     gap = abs(total - explanation.element)
     same = "equal" if gap == 0 or total == explanation.element else f"off by {gap:.3g}"
-    console.print(_text(f"sum = {total!r}; {name} = {explanation.element!r}: {same}"))
+    console.print(make_text(f"sum = {total!r}; {name} = {explanation.element!r}: {same}"))
     console.print()
 
 
@@ -67,12 +67,12 @@ def _cells(terms: Terms, row: int, product: float) -> list[str]:
 def _print_lines(console: Console, terms: Terms, rows: list[int]) -> None:
     """Print products on two lines each, names above numbers: whole numbers on a narrow terminal."""
     products = terms.products
-    console.print(_text(terms.label, "bold"))
+    console.print(make_text(terms.label, "bold"))
     for row in rows:
         elements = list(terms.row(row))
         result = f" = {float(products[row])!r}" if len(elements) > 1 else ""
-        console.print(_text(f"{row + 1}  {' * '.join(_name(one) for one in elements)}"))
-        console.print(_text(f"   {' * '.join(repr(one.value) for one in elements)}{result}"))
+        console.print(make_text(f"{row + 1}  {' * '.join(_name(one) for one in elements)}"))
+        console.print(make_text(f"   {' * '.join(repr(one.value) for one in elements)}{result}"))
     console.print()
 
 
@@ -93,16 +93,14 @@ def _show_terms(console: Console, terms: Terms) -> None:
     headers += ["product"] if len(terms.factors) > 1 else []
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
     if sum(widths) + len(widths) <= console.width:
-        table = _table(*headers)
-        for column in table.columns:
-            column.no_wrap = True
+        table = make_table(*headers)
         for row_cells in cells:
             table.add_row(*row_cells)
-        _print(console, table)
+        print_table(console, table)
     else:
         _print_lines(console, terms, rows)
     if len(rows) < len(products):
         console.print(
-            _text(f"the {LARGEST} largest of {len(products)} {terms.label}; --json holds all")
+            make_text(f"the {LARGEST} largest of {len(products)} {terms.label}; --json holds all")
         )
         console.print()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnncli.checks.check import Check
-from cnncli.report.tables import make_table, make_text
+from cnncli.report.style import make_table, make_text, words
 from cnncli.runs.grades import PASSED, Cell, Grades, Row, commonest, grade_of, points_text
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def show_grades(console: Console, rows: Sequence[Row]) -> None:
 
 def _show_one(console: Console, row: Row) -> None:
     console.print(make_text(row.submission, "bold"))
-    table = make_table("function", "case", "tensors", "points", "verdict", "")
+    table = make_table(words("function"), words("case"), "tensors", "points", "verdict", words(""))
     for one in row.results:
         checks, grade = one.checks, grade_of(one)
         reason = PASSED if one.status == "passed" else one.reason or one.status
@@ -87,7 +87,7 @@ def _show_class(console: Console, rows: Sequence[Row]) -> None:
     functions = list(dict.fromkeys(name for cells in found for name in cells))
     names = _short_names([row.submission for row in rows])
     numbers = [f"({number})" for number in range(1, len(functions) + 1)]
-    table = make_table("submission", "points", *numbers)
+    table = make_table(words("submission"), "points", *map(words, numbers))
     for row, cells in zip(rows, found, strict=True):
         points = f"{points_text(row.earned)}/{points_text(row.possible)}"
         texts = [_cell_text(cells.get(name)) for name in functions]
@@ -100,7 +100,7 @@ def _show_class(console: Console, rows: Sequence[Row]) -> None:
     causes = commonest(rows)
     if causes:
         console.print()
-        table = make_table("count", "function", "commonest causes", "submissions")
+        table = make_table("count", *map(words, ("function", "commonest causes", "submissions")))
         for cause in causes[:MOST_CAUSES]:
             who = [names[name] for name in cause.submissions]
             shown = ", ".join(who[:5]) + (f" and {len(who) - 5} more" if len(who) > 5 else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnncli.checks.check import Check
 from cnncli.checks.reasons import CHANGED
 from cnncli.report.numbers import apart_texts, error_text, index_text, value_text
-from cnncli.report.tables import STYLES, make_table, make_text
+from cnncli.report.style import STYLES, make_table, make_text, numbers, words
 from cnncli.report.wording import identity_text, method_text, wrong_text
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def gradcheck_table(console: Console, checks: Sequence[Check]) -> Table:
     `show_worst` has them.
     """
     is_wide = console.width >= WIDE
-    columns = ("method", "evals", "expected", "observed", "max rel", "verdict")
-    table = make_table("tensor", "whose", *columns, *(("worst",) if is_wide else ()))
+    figures = (numbers(name) for name in ("evals", "expected", "observed", "max rel"))
+    worst = (words("worst"),) if is_wide else ()
+    table = make_table("tensor", "whose", words("method"), *figures, "verdict", *worst)
     for check in checks:
         found = None if check.identity else check.comparison
         observed = check.terms_rel_error if found is None else found.norm_rel_error
@@ -76,7 +77,7 @@ def show_diagnosis(console: Console, checks: Sequence[Check]) -> None:
         _say_notes(console, check)
         if check.diagnosis is None:
             continue
-        table = make_table("diagnosis", "distance", "what to look at")
+        table = make_table(words("diagnosis"), numbers("distance"), words("what to look at"))
         for row in check.diagnosis:
             table.add_row(
                 make_text(f"{row['cause']}"),

@@ -150,7 +150,7 @@ class Ending:
     def end(self) -> None:
         """Print the first failures, with the command that runs each alone, and the counts."""
         from cnncli.report.console import make_console
-        from cnncli.report.tables import make_text
+        from cnncli.report.style import make_text
 
         console, tally = make_console(), self._tally
         if tally.failures:

@@ -84,7 +84,7 @@ def report_text(suffix: str, view: Callable[[Console], None], title: str) -> str
     from rich.terminal_theme import SVG_EXPORT_THEME
 
     from cnncli.report.screen import Screen
-    from cnncli.report.tables import make_text
+    from cnncli.report.style import make_text
 
     console = Screen(
         file=io.StringIO(),

@@ -11,7 +11,7 @@ from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.report.heatmap import Panel, common_scale, plane_panel, show_panels
 from cnncli.report.numbers import index_text
-from cnncli.report.tables import _text
+from cnncli.report.style import make_text
 from cnncli.runs.result import Result, TensorResult
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def show_planes(
     A judged gradient that is wrong opens, where no `plane` is asked for, that of its worst element.
     """
     if headed:
-        console.print(_text(result.label, "bold"))
+        console.print(make_text(result.label, "bold"))
     tensors = {name: t for name, t in result.tensors.items() if t.array.ndim > 1}
     given = [name for name in ("x", "w", "y") if name in tensors]
     slopes = [name for name in tensors if name in ("dy", "dx", "dw")]
@@ -67,13 +67,15 @@ def _show_judged(
             shapes = ", not ".join(
                 shape_text(shape_outside(layout, name, one.shape)) for one in (array, right)
             )
-            console.print(_text(f"{of or f'{called}: '}no picture, it is {shapes}"))
+            console.print(make_text(f"{of or f'{called}: '}no picture, it is {shapes}"))
             continue
         worst = None if plane else _worst(result, name, whose)
         if worst is not None:
-            console.print(_text(f"{of}the plane of the worst element, {index_text(called, worst)}"))
+            console.print(
+                make_text(f"{of}the plane of the worst element, {index_text(called, worst)}")
+            )
         elif of:
-            console.print(_text(of.removesuffix(": ")))
+            console.print(make_text(of.removesuffix(": ")))
         where = plane if name in PLANES else plane[1:2]
         if worst is not None:
             where = shape_inside(layout, name, worst)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
 from cnncli.report.numbers import number_text
+from cnncli.report.style import make_table, make_text, print_table, words
 from cnncli.runs.result import Result, TensorResult
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ def show_conventions(console: Console, results: Sequence[Result]) -> None:
     differ = any(len({text for text in texts if text}) > 1 for _, texts in rows)
     differ |= _show_tensors(console, names, [result.tensors for result in results])
     if not differ:
-        from cnncli.report.tables import make_text
-
         console.print(make_text(f"nothing differs for this case: {', '.join(names)} agree on it"))
         console.print()
 
@@ -129,19 +128,11 @@ def _print(
     rows: Sequence[tuple[str, list[str]]],
     marked: set[str] | None = None,
 ) -> None:
-    from rich import box
-    from rich.table import Table
-
-    from cnncli.report.tables import make_text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in (title, *names, ""):
-        table.add_column(make_text(column), overflow="fold")
+    table = make_table(*map(words, (title, *names, "")))
     for key, texts in rows:
         known = {text for text in texts if text}
         differs = key in marked if marked is not None and key != "shape" else len(known) > 1
         style = "bold yellow" if differs else ""
         cells: list[Any] = [make_text(text, style) for text in (key, *texts)]
         table.add_row(*cells, DIFFERENT if differs else "")
-    console.print(table)
-    console.print()
+    print_table(console, table)

@@ -4,49 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
 from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
+from cnncli.report.explain import show_explanation
+from cnncli.report.gradients import gradcheck_table, show_diagnosis, show_worst
 from cnncli.report.numbers import error_text, index_text, number_text
-from cnncli.report.visible import visible
+from cnncli.report.planes import show_planes
+from cnncli.report.style import STYLES, make_table, make_text, numbers, print_table, words
 from cnncli.report.wording import check_name, check_text, counts_text, worst_text
 from cnncli.runs.result import Result, TensorResult
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
 SMALL = 200
 """An output of no more elements is shown whole."""
 
-NUMERIC = (
-    *("min", "mean", "max", "max abs", "max rel", "seconds", "checks"),
-    *("evals", "expected", "observed", "distance"),
-)
-FOLDING = (
-    *("", "case", "source", "covers", "worst", "method", "diagnosis", "what to look at"),
-    *("function", "submission", "submissions"),
-    "commonest causes",
-)
-
 Values = Literal["auto", "all", "none"]
-STYLES = {
-    "pass": "green",
-    "passed": "green",
-    "done": "green",
-    "fail": "bold red",
-    "failed": "bold red",
-    "vacuous": "bold red",
-    "kink": "yellow",
-    "skipped": "yellow",
-    "invalid": "bold red",
-    "timeout": "bold red",
-    "crashed": "bold red",
-}
 
 
 def show_result(
@@ -56,19 +35,15 @@ def show_result(
 
     With a `plane` (of a sample and a channel; empty: the first), heat maps take the values' place.
     """
-    _print(console, _case_table(result))
+    print_table(console, _case_table(result))
     if result.tensors:
-        _print(console, _tensor_table(console, result))
+        print_table(console, _tensor_table(console, result))
         if plane is not None:
-            from cnncli.report.planes import show_planes
-
             show_planes(console, result, plane)
             values = "none" if values == "auto" else values
         for tensor in result.tensors.values():
             _show_values(console, tensor, values)
     if result.explanations:
-        from cnncli.report.explain import show_explanation
-
         for explanation in result.explanations:
             show_explanation(console, explanation)
     if result.checks:
@@ -83,25 +58,25 @@ def show_results(
 
     `covers` says of each case by its name what it is there for.
     """
-    more = ("accuracy", "covers") if covers else ("seconds",)
-    table = _table("case", "layer", "y", "checks", "status", *more)
+    more = ("accuracy", words("covers")) if covers else (numbers("seconds"),)
+    table = make_table(words("case"), "layer", "y", numbers("checks"), "status", *more)
     for result in results:
         y = result.tensors.get("y")
         judged = [check for check in result.checks if check.verdict != "skipped"]
         passed = sum(not check.fails_case for check in judged)
         table.add_row(
-            _text(result.label),
+            make_text(result.label),
             result.layer or "",
             shape_text(y.shape) if y else "",
             f"{passed}/{len(judged)}" if judged else "",
-            _text(result.status, STYLES[result.status]),
+            make_text(result.status, STYLES[result.status]),
             *(
-                (_accuracy_text(result), _text(covers.get(result.name, "")))
+                (_accuracy_text(result), make_text(covers.get(result.name, "")))
                 if covers
                 else (f"{result.seconds:.3f}",)
             ),
         )
-    _print(console, table)
+    print_table(console, table)
     for result in results:
         wrong = [check for check in result.checks if check.fails_case]
         if wrong:
@@ -124,32 +99,31 @@ def _accuracy_text(result: Result) -> str:
 def check_table(console: Console, checks: Sequence[Check]) -> Table:
     """Return a table of checks: what was judged, how far off it was, where it is worst."""
     full = not console.is_terminal
-    table = _table("check", "tensor", "max abs", "max rel", "worst", "verdict")
+    errors = numbers("max abs"), numbers("max rel")
+    table = make_table("check", "tensor", *errors, words("worst"), "verdict")
     for check in checks:
         found = check.comparison
         table.add_row(
-            _text(check_name(check)),
+            make_text(check_name(check)),
             check.tensor,
             error_text(None if found is None else found.max_abs_error),
             error_text(None if found is None else found.max_rel_error),
-            _text(worst_text(check, full)),
-            _text(check.verdict, STYLES[check.verdict]),
+            make_text(worst_text(check, full)),
+            make_text(check.verdict, STYLES[check.verdict]),
         )
     return table
 
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:
     """Print checks: comparisons, then gradients, then what is known of those that failed."""
-    from cnncli.report.gradients import gradcheck_table, show_diagnosis, show_worst
-
     gradients = [check for check in checks if check.check == "gradcheck"]
     others = [check for check in checks if check.check != "gradcheck"]
     if others:
-        _print(console, check_table(console, others))
+        print_table(console, check_table(console, others))
         for line in squares_text(others):
-            console.print(_text(line, "dim"))
+            console.print(make_text(line, "dim"))
     if gradients:
-        _print(console, gradcheck_table(console, gradients))
+        print_table(console, gradcheck_table(console, gradients))
         show_worst(console, gradients)
     show_diagnosis(console, checks)
 
@@ -192,9 +166,9 @@ def _worst_status(results: Sequence[Result]) -> str:
 
 
 def _case_table(result: Result) -> Table:
-    table = _table(result.layer or "case", "")
+    table = make_table(result.layer or "case", words(""))
     if result.label != result.layer:
-        table.add_row("name", _text(result.label))
+        table.add_row("name", make_text(result.label))
     if result.convention is not None:
         table.add_row("convention", result.convention)
     if result.layout not in (None, "nchw"):
@@ -208,7 +182,8 @@ def _case_table(result: Result) -> Table:
 
 def _tensor_table(console: Console, result: Result) -> Table:
     full = not console.is_terminal
-    table = _table("tensor", "role", "shape", "dtype", "min", "mean", "max", "source")
+    statistics = (numbers(name) for name in ("min", "mean", "max"))
+    table = make_table("tensor", "role", "shape", "dtype", *statistics, words("source"))
     for tensor in result.tensors.values():
         stored = tensor.stored
         table.add_row(
@@ -217,7 +192,7 @@ def _tensor_table(console: Console, result: Result) -> Table:
             shape_text(tensor.shape),
             tensor.dtype if stored == tensor.dtype else f"{tensor.dtype} from {stored}",
             *(number_text(value, full=full) for value in (tensor.min, tensor.mean, tensor.max)),
-            _text(_source_text(tensor)),
+            make_text(_source_text(tensor)),
         )
     return table
 
@@ -235,18 +210,16 @@ def _show_values(console: Console, tensor: TensorResult, values: Values) -> None
     shape, array = shape_text(tensor.shape), tensor.outside
     if whole:
         console.print(f"{tensor.name} {shape}", style="bold")
-        console.print(_text(_array_text(console, array, whole=True, full=values == "all")))
+        console.print(make_text(_array_text(console, array, whole=True, full=values == "all")))
     else:
         console.print(f"{tensor.name} {shape} (corners; --values shows all)", style="bold")
         for plane in ((0, 0), tuple(size - 1 for size in array.shape[:2])):
-            console.print(_text(index_text(tensor.name, plane)))
-            console.print(_text(_array_text(console, array[plane], whole=False, full=False)))
+            console.print(make_text(index_text(tensor.name, plane)))
+            console.print(make_text(_array_text(console, array[plane], whole=False, full=False)))
     console.print()
 
 
 def _array_text(console: Console, array: NDArray[Any], *, whole: bool, full: bool) -> str:
-    import numpy as np
-
     full = full or not console.is_terminal
     return np.array2string(
         array,
@@ -258,42 +231,5 @@ def _array_text(console: Console, array: NDArray[Any], *, whole: bool, full: boo
     )
 
 
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for column in columns:
-        # Where a terminal is narrow, it is the texts that fold: a number in two lines misleads.
-        table.add_column(
-            column,
-            justify="right" if column in NUMERIC else "left",
-            no_wrap=column not in FOLDING and not column.startswith("("),
-            overflow="fold",
-        )
-    return table
-
-
-def make_table(*columns: str) -> Table:
-    """Return an empty table of the house's style."""
-    return _table(*columns)
-
-
-def make_text(text: str, style: str = "") -> Text:
-    """Return text that is never read as markup, its control characters as visible escapes."""
-    return _text(text, style)
-
-
-def _text(text: str, style: str = "") -> Text:
-    from rich.text import Text
-
-    return Text(visible(text), style=style)
-
-
 def _say(console: Console, text: str, status: str) -> None:
-    console.print(_text(text, STYLES[status]))
-
-
-def _print(console: Console, table: Table) -> None:
-    console.print(table)
-    console.print()
+    console.print(make_text(text, STYLES[status]))
