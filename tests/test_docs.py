@@ -16,9 +16,10 @@ from cnncli.cases.assertions import KINDS as ASSERTIONS
 from cnncli.cases.assertions import TOLERANCES
 from cnncli.cases.case import CASE_KEYS
 from cnncli.cases.sources import KINDS, RAW_SIZES
-from cnncli.checks.check import RECORD_KEYS
+from cnncli.checks.check import RECORD_KEYS, Check
 from cnncli.cli.app import main
 from cnncli.layers.table import LAYERS
+from cnncli.runs.result import Fault, Grade, Result
 from tests.refresh_readme import BLOCK, README, ROOT, commands, environment, rendered, summary
 
 TEXT = README.read_text(encoding="utf-8")
@@ -44,6 +45,24 @@ def lines_of(block: str) -> list[Line]:
         lines.append(Line(command.strip(), int(status or 0)))
     return lines
 
+
+WHOLE = Result(
+    name="a",
+    status="failed",
+    file="c.yaml",
+    layer="pad",
+    convention="torch",
+    layout="nchw",
+    params={},
+    checks=[Check(check="against", tensor="y", verdict="fail", reason="exception")],
+    error=Fault(message="why", where="c.yaml:1:1"),
+    reproduce="cnncli run c.yaml::a",
+    implementation="a.py",
+    grade=Grade(function="f", points=1.0),
+    key="0",
+    lines=2,
+)
+"""A result in whose record no key is absent, but for those that need arrays."""
 
 SHELL = [lines_of(block) for block in fenced("sh") if INSTALL not in block]
 
@@ -120,6 +139,7 @@ def test_paths_that_are_named_exist() -> None:
         *KINDS,
         *RAW_SIZES,
         *RECORD_KEYS,
+        *WHOLE.record(),
         *(tensor for layer in LAYERS.values() for tensor in layer.tensor_names),
     ],
 )
