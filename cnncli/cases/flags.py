@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,23 @@ def tensors_from(text: str, layer: Layer) -> dict[str, Node]:
         )
     # In the order of the flags, which is the order that the legacy generator draws in.
     return {name: given[name] for name in layer.source_names if name in given}
+
+
+def unjudged_text(text: str, layer: Layer, expected: Collection[str]) -> str | None:
+    """Say which results `--tensors` holds that nothing judges, and what would; None: there is none.
+
+    `expected` names the tensors that something is expected of.
+    """
+    held = _named_arrays(text, layer, "--tensors").keys() - set(expected)
+    names = [name for name in (*layer.outputs, *layer.gradient_names) if name in held]
+    if not names:
+        return None
+    if Path(text).is_dir():
+        files, flags = [f"{name}.npy" for name in names], f"--expect {text}"
+    else:
+        files, flags = names, " ".join(f"--expect {name}={text}:{name}" for name in names)
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return f"{', '.join(files)} of {text} {are} not judged: {flags} judges {them}"
 
 
 def expectations_from(texts: list[str], layer: Layer) -> dict[str, Node]:

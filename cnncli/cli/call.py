@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.assertions import Tolerance, parse_tolerance
 from cnncli.cases.case import Case
 from cnncli.cases.config import Entry, read_one
-from cnncli.cases.flags import expectations_from, flag_name, layer_entries, placed, tensors_from
+from cnncli.cases.flags import (
+    expectations_from,
+    flag_name,
+    layer_entries,
+    placed,
+    tensors_from,
+    unjudged_text,
+)
 from cnncli.cases.node import Node
 from cnncli.cli.pictures import Pictures
 from cnncli.cli.threads import use_threads
@@ -108,10 +115,19 @@ def imply_backward(layer: Layer, values: dict[str, Any], options: RunOptions) ->
             values["backward"] = True
 
 
-def layer_entry(
-    layer: Layer, values: dict[str, Any], *, quiet: bool = False, **more: Node
-) -> tuple[Entry, Tolerance]:
-    """Return a command's case, flags over config, and the tolerance that flags give.
+@dataclass(frozen=True)
+class Call:
+    """The case that a command is about: flags over config."""
+
+    entry: Entry
+    tolerance: Tolerance
+    """What flags give."""
+    unjudged: str | None
+    """What is said of results that lie beside the tensors and that nothing judges."""
+
+
+def layer_call(layer: Layer, values: dict[str, Any], *, quiet: bool = False, **more: Node) -> Call:
+    """Take a layer's case out of a command's values.
 
     `more` are further entries of the case, such as gradcheck's. What a folder of expected tensors
     lacks is said, unless `quiet`. Raises CnncliError.
@@ -150,7 +166,11 @@ def layer_entry(
     entry = _judging(base.with_flags(flags), tolerance, calls, run_all)
     if not quiet:
         _tell_not_handed_in(base, flags, expect)
-    return entry, tolerance
+    unjudged = None
+    if tensors is not None:
+        expected = entry.entries["expect"].mapping("expect") if "expect" in entry.entries else {}
+        unjudged = unjudged_text(tensors, layer, expected)
+    return Call(entry, tolerance, unjudged)
 
 
 def _tell_not_handed_in(base: Entry, flags: Mapping[str, Node], expect: Sequence[str]) -> None:
@@ -225,16 +245,24 @@ def deliver(
     values: Values = "auto",
     covers: Mapping[str, str] | None = None,
     pictures: Pictures | None = None,
+    unjudged: str | None = None,
 ) -> None:
     """Write what was asked for: files first, then JSON or tables on standard output.
 
     `values` is how much of the tensors a table shows where no flag says so; `covers` says of each
-    built-in probe what it covers.
+    built-in probe what it covers; `unjudged`, a call's own, is said last.
     """
     if output.values is not None:
         values = "all" if output.values else "none"
 
     def view(console: Any) -> None:
+        show(console)
+        if unjudged is not None:
+            from cnncli.report.style import make_text
+
+            console.print(make_text(unjudged, "yellow"))
+
+    def show(console: Any) -> None:
         from cnncli.report.tables import show_result, show_results
 
         plane = pictures.plane if pictures is not None and pictures.show else None
@@ -276,6 +304,10 @@ def deliver(
 
         for result in (part for whole in results for part in by_implementation(whole)):
             print(result.text(values=bool(output.values)))
+        if unjudged is not None:
+            from cnncli.report.visible import say
+
+            say(f"note: {unjudged}")
     elif not output.silent:
         from cnncli.report.console import make_console
 

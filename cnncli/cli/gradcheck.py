@@ -53,7 +53,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
         Output,
         build,
         deliver,
-        layer_entry,
+        layer_call,
         refuse_unseen,
         save_config,
         take_config_path,
@@ -77,7 +77,8 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     for name in set(names) - {"rtol", "atol"}:
         del values[name]
     check = Node(placed(given), "the command line")
-    entry, tolerance = layer_entry(layer, values, quiet=output.quiet, gradcheck=check)
+    call = layer_call(layer, values, quiet=output.quiet, gradcheck=check)
+    entry, tolerance = call.entry, call.tolerance
     entries, covers = [entry], None
     by_flag: set[str] = set()
     if entry.file is None and "tensors" not in entry.entries:
@@ -107,7 +108,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     found = {entry.name: run_case(case, options) for entry, case in made}
     results = [(found | skipped)[entry.name] for entry in entries]
     save_config(config, made)
-    deliver(results, output, "none", covers, pictures)
+    deliver(results, output, "none", covers, pictures, call.unjudged)
     raise typer.Exit(exit_of(result.status for result in results))
 
 

@@ -30,7 +30,7 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
         build,
         deliver,
         imply_backward,
-        layer_entry,
+        layer_call,
         refuse_unseen,
         save_config,
         take_config_path,
@@ -49,14 +49,14 @@ def _run_layer(layer: Layer, values: dict[str, Any]) -> None:
     refuse_unseen(output, pictures, options.explain)
     config = take_config_path(values)
     imply_backward(layer, values, options)
-    entry, tolerance = layer_entry(layer, values, quiet=output.quiet)
-    entries = per_convention(entry)
-    cases = [build(one, tolerance) for one in entries]
+    call = layer_call(layer, values, quiet=output.quiet)
+    entries = per_convention(call.entry)
+    cases = [build(one, call.tolerance) for one in entries]
     if library is not None:
         print("\n".join(written_as(case, library) for case in cases), end="")
         return
     options = replace(options, keep_references=bool(pictures.show))
     results = [run_case(case, options) for case in cases]
     save_config(config, list(zip(entries, cases, strict=True)))
-    deliver(results, output, pictures=pictures)
+    deliver(results, output, pictures=pictures, unjudged=call.unjudged)
     raise typer.Exit(exit_of(result.status for result in results))

@@ -361,3 +361,28 @@ def test_a_file_name_that_is_no_text() -> None:
     Path(name).write_text("layer: pad\nparams: {padding: 1}\ntensors: {x: 'ones:1x1x2x2'}\n")
     for flags in ((), ("--json",), ("--save", "s")):
         assert spawn("run", name, *flags).status == 0
+
+
+def test_results_beside_the_tensors_are_said_not_to_be_judged(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    arrays = {"x": (2, 3, 5, 6), "w": (4, 3, 3, 2), "dx": (2, 3, 5, 6), "dw": (4, 3, 3, 2)}
+    values = {name: rng.normal(size=shape) for name, shape in arrays.items()}
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name, array in values.items():
+        np.save(mine / f"{name}.npy", array)
+    packed: dict[str, Any] = dict(values)
+    np.savez(tmp_path / "mine.npz", **packed)
+    check = ("gradcheck", "conv", "--stride", "2,1", "--wrt", "x")
+    ended = call(*check, "--tensors", mine)
+    said = f"dx.npy, dw.npy of {mine} are not judged: --expect {mine} judges them"
+    assert (ended.status, ended.out.splitlines()[-1]) == (0, said)
+    ended = call(*check, "--tensors", mine, "--expect", f"dw={mine}/dw.npy")
+    assert ended.out.splitlines()[-1].startswith(f"dx.npy of {mine} is not judged")
+    npz = tmp_path / "mine.npz"
+    ended = call("conv", "--tensors", npz, "--json")
+    flags = f"--expect dx={npz}:dx --expect dw={npz}:dw"
+    assert ended.err == f"note: dx, dw of {npz} are not judged: {flags} judges them\n"
+    ended = call("conv", "--tensors", npz, *flags.split())
+    assert ended.status == 1
+    assert "not judged" not in ended.out
