@@ -25,8 +25,9 @@ from cnncli.errors import CnncliError
 from cnncli.implementations.base import Implementation
 from cnncli.layers.base import Problem, shape_text
 from cnncli.layers.parameters import show
-from cnncli.runs.against import Prepared, judge_all
-from cnncli.runs.one import RunOptions, prepare_case
+from cnncli.runs.against import AskedCase, judge_all
+from cnncli.runs.exercise import compute_asked
+from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 
 ROUNDS = 25
@@ -39,14 +40,14 @@ LEAST = {"kernel": 1, "stride": 1, "dilation": 1, "padding": 0, "output_padding"
 
 def shrink_all(
     submission: Implementation,
-    prepared: Sequence[Prepared],
+    cases: Sequence[AskedCase],
     results: Sequence[Result],
     options: RunOptions,
 ) -> dict[str, str]:
     """Return, of every function that is wrong, its smallest wrong case in words."""
     texts: dict[str, str] = {}
     options = replace(options, progress=None)
-    for one, result in zip(prepared, results, strict=True):
+    for one, result in zip(cases, results, strict=True):
         theirs = (check for check in result.failing if check.check == "against")
         first = next(theirs, None)
         if first is None or first.reason not in REASONS or one.function in texts:
@@ -61,14 +62,14 @@ def shrink_all(
 
 
 def _shrink(
-    submission: Implementation, prepared: Prepared, check: Check, options: RunOptions
-) -> tuple[Prepared, Check]:
-    best, found = prepared, check
+    submission: Implementation, asked: AskedCase, check: Check, options: RunOptions
+) -> tuple[AskedCase, Check]:
+    best, found = asked, check
     for _ in range(ROUNDS):
         smaller = []
         for case in _candidates(best):
             try:
-                one = prepare_case(case, options)
+                one = compute_asked(case, options)
             except CnncliError:
                 continue  # no such geometry
             if _size(one) < _size(best):
@@ -117,18 +118,18 @@ def _explained(small: Check, whole: Check) -> Check:
     return replace(small, diagnosis=rows or None)
 
 
-def _size(prepared: Prepared) -> tuple[int, int]:
+def _size(asked: AskedCase) -> tuple[int, int]:
     """Return how large a case is: elements, then how far its parameters are from plain."""
-    plan = prepared.problem.plan
+    plan = asked.problem.plan
     elements = sum(math.prod(shape) for shape in (*plan.inputs.values(), plan.upstream))
     numbers = [plan.params.get(name) or () for name in LEAST]
     flat = [n for value in numbers for n in value]
     return elements, sum(n if isinstance(n, int) else sum(n) for n in flat)
 
 
-def _candidates(prepared: Prepared) -> Iterator[Case]:
+def _candidates(asked: AskedCase) -> Iterator[Case]:
     """Yield every case with one thing smaller."""
-    case, plan = prepared.case, prepared.problem.plan
+    case, plan = asked.case, asked.problem.plan
     sources: dict[str, Source] = {}
     for name in case.layer.source_names:  # the order in which a command's tensors are drawn
         source = case.sources.get(name)
@@ -183,7 +184,7 @@ def _resized(case: Case, changed: dict[str, tuple[int, int]]) -> Case:
     return replace(case, sources=sources)
 
 
-def _told(small: Prepared, check: Check, command: str) -> str:
+def _told(small: AskedCase, check: Check, command: str) -> str:
     """Say a small case whole: shapes, parameters, the command, and its first wrong element."""
     plan = small.problem.plan
     shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
@@ -208,7 +209,7 @@ def _told(small: Prepared, check: Check, command: str) -> str:
     return "\n".join(lines)
 
 
-def _command(small: Prepared, submission: Implementation, options: RunOptions) -> str:
+def _command(small: AskedCase, submission: Implementation, options: RunOptions) -> str:
     """Return the command that runs the small case."""
     more = ["--run-all"] if options.run_all else []
     return command_line(small.case, "--against", submission.label, *more)
