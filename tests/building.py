@@ -14,7 +14,8 @@ from cnncli.cases.tensors import plan_for
 from cnncli.checks.against import Judged, judge
 from cnncli.implementations.base import Implementation, Task
 from cnncli.layers.base import Problem
-from cnncli.runs.one import RunOptions, run_case
+from cnncli.runs.one import run_case
+from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 
 

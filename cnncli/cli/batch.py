@@ -108,7 +108,7 @@ def _judge_people(
 ) -> None:
     """Raise UsageError where people's files are not there, or no case says how they are called."""
     from cnncli.cases.against import Against
-    from cnncli.runs.one import resolve_asked
+    from cnncli.runs.against import resolve_asked
 
     if not any(entry.error is not None or "call" in entry.entries for entry in selection.whole()):
         raise UsageError("no case here says how people's functions are called (call)", "--against")

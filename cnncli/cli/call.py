@@ -27,7 +27,7 @@ from cnncli.errors import CnncliError, ConfigError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.runs.files import refuse_unwritable, refuse_unwritable_folder
 from cnncli.runs.memory import parse_size
-from cnncli.runs.one import RunOptions
+from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnncli.cases.case import Case
     from cnncli.cases.config import Entry
     from cnncli.cli.call import Output
-    from cnncli.runs.one import RunOptions
+    from cnncli.runs.options import RunOptions
     from cnncli.runs.result import Result
 
 
@@ -141,14 +141,14 @@ def _judge_told(case: Case, plan: Plan, by_flag: set[str]) -> None:
     from cnncli.cases.calls import resolve_form
     from cnncli.errors import GeometryError
     from cnncli.implementations.names import names_files
-    from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
+    from cnncli.runs.missingarguments import missing_inputs, missing_parameters, missing_text
 
     if not case.call or not any(names_files(asked.text, asked.base) for asked in case.against):
         return
-    values = unpassed_parameters(case, plan, words=True)
+    values = missing_parameters(case, plan, words=True)
     judged = {target.name for call in case.call for target in call.judged}
     told = {name: value for name, value in values.items() if name not in by_flag}
-    text = unpassed_text(told, unpassed_inputs(case, plan, judged))
+    text = missing_text(told, missing_inputs(case, plan, judged))
     if text:
         raise GeometryError(text, case.where)
     for call in case.call:

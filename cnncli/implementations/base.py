@@ -100,7 +100,7 @@ class Implementation(Protocol):
         """Its name and version, such as `torch 2.13.0`; of people's code its path."""
 
     @property
-    def takes_all(self) -> bool:
+    def by_call(self) -> bool:
         """Whether it is to be given all cases at once, those alone that have a `call`."""
 
     @property

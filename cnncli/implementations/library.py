@@ -77,7 +77,7 @@ class Library(ABC):
         """Its name and version, which its results depend on."""
         return self.label
 
-    takes_all = False
+    by_call = False
 
     @abstractmethod
     def prepare(self, task: Task, *, threads: int = 1) -> Prepared:

@@ -25,7 +25,7 @@ Grid = dict[Index, float]
 class Loops:
     """Python loops over Python floats (which are float64)."""
 
-    takes_all = False
+    by_call = False
 
     @property
     def label(self) -> str:

@@ -36,7 +36,8 @@ def show_grades(console: Console, rows: Sequence[Row]) -> None:
         _show_class(console, rows)
     for row in rows:
         for text in row.shrunk:
-            console.print(make_text(text))
+            # Never folded by us, so that its command can be copied.
+            console.print(make_text(text), soft_wrap=True)
             console.print()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cnncli.cases.against import Against
 from cnncli.cases.calls import functions_of
 from cnncli.cases.case import Case
 from cnncli.checks.against import Judged, judge
@@ -17,17 +18,19 @@ from cnncli.errors import UsageError
 from cnncli.implementations.base import Implementation, Task
 from cnncli.implementations.people.ask import ask_people
 from cnncli.implementations.people.isolate import Limits, Work, run_isolated
+from cnncli.implementations.table import resolve
 from cnncli.layers.base import Problem
-from cnncli.runs.exchanged import name_exchanged
 from cnncli.runs.memory import free_bytes, size_text
-from cnncli.runs.unpassed import unpassed_inputs, unpassed_parameters, unpassed_text
+from cnncli.runs.missingarguments import missing_inputs, missing_parameters, missing_text
+from cnncli.runs.options import RunOptions
+from cnncli.runs.swappedarguments import name_swapped
 
 ENOUGH, STEP = 1 << 30, 16 << 20
 """Memory in which Python and NumPy surely start, and what the least is found to."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class AskedCase:
     """A case that we computed, all its tensors in `problem`, and what it asks of others."""
 
     case: Case
@@ -40,13 +43,13 @@ class Prepared:
         return functions_of(self.case.call)
 
 
-def prepare(case: Case, problem: Problem, *, by_call: bool) -> Prepared:
-    """Return a computed case ready to be asked, `by_call` or as its layer and parameters are.
+def ask(case: Case, problem: Problem, *, by_call: bool) -> AskedCase:
+    """Return a computed case with what it asks: its own calls, or its layer and parameters.
 
     Raises ConfigError or GeometryError where it cannot be called.
     """
     if by_call:
-        return Prepared(case=case, problem=problem, task=ask_people(case, problem))
+        return AskedCase(case=case, problem=problem, task=ask_people(case, problem))
     # Copies, since whatever computes may write into what it is given.
     given = {
         name: array.copy()
@@ -58,36 +61,48 @@ def prepare(case: Case, problem: Problem, *, by_call: bool) -> Prepared:
         backward=case.wants_backward,
         convention=case.settings.convention,
     )
-    return Prepared(case=case, problem=problem, task=task)
+    return AskedCase(case=case, problem=problem, task=task)
 
 
-def judge_all(implementation: Implementation, prepared: Sequence[Prepared]) -> list[Judged]:
+def judge_all(implementation: Implementation, asked: Sequence[AskedCase]) -> list[Judged]:
     """Return the verdicts on every case of one implementation, which is given all at once."""
     label = implementation.label
-    computed = implementation.compute([one.task for one in prepared])
+    computed = implementation.compute([one.task for one in asked])
     judged = [
         judge(label, one.task, made, one.problem, one.case.tolerance)
-        for one, made in zip(prepared, computed, strict=True)
+        for one, made in zip(asked, computed, strict=True)
     ]
-    judged = name_exchanged(implementation, judged)
+    judged = name_swapped(implementation, judged)
     return [
-        replace(found, checks=[_with_unpassed(check, one) for check in found.checks])
-        for one, found in zip(prepared, judged, strict=True)
+        replace(found, checks=[_with_missing(check, one) for check in found.checks])
+        for one, found in zip(asked, judged, strict=True)
     ]
 
 
-def _with_unpassed(check: Check, prepared: Prepared) -> Check:
+def _with_missing(check: Check, asked: AskedCase) -> Check:
     """Return a check that failed with what the function was never told, which may be why."""
-    if not prepared.task.calls or check.verdict != "fail":
+    if not asked.task.calls or check.verdict != "fail":
         return check
     if check.reason not in (VALUES, SHAPE, EXCEPTION):
         return check
-    case, plan = prepared.case, prepared.problem.plan
-    text = unpassed_text(
-        unpassed_parameters(case, plan, words=False), unpassed_inputs(case, plan, {check.tensor})
+    case, plan = asked.case, asked.problem.plan
+    text = missing_text(
+        missing_parameters(case, plan, words=False), missing_inputs(case, plan, {check.tensor})
     )
     joined = "; ".join(part for part in (check.note, text) if part)
     return replace(check, note=joined or None)
+
+
+def resolve_asked(named: Against, options: RunOptions) -> list[Implementation]:
+    """Return the implementations that a case's or a batch's `against` names, within its limits.
+
+    Raises UsageError or MissingExtraError where there is none, or where it cannot start.
+    """
+    limits = limits_of(options.max_memory, options.user_seconds)
+    found = resolve(named.text, named.where, named.base, limits=limits, run_all=options.run_all)
+    if any(one.by_call for one in found):
+        judge_limits(options.max_memory)
+    return found
 
 
 def limits_of(max_memory: int | None, seconds: float) -> Limits:

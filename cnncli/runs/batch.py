@@ -2,6 +2,8 @@
 
 What is run at once is a `Unit`: one case with its own checks and the libraries that it is judged
 against, or one person's file with every case that is for it. Where results go is a list of `Sink`s.
+
+The parent of a pool needs no NumPy: what runs cases is imported where one is run.
 """
 
 from __future__ import annotations
@@ -20,9 +22,14 @@ from cnncli.cases.calls import functions_of
 from cnncli.cases.case import read_layer
 from cnncli.cases.config import Entry
 from cnncli.cases.flags import expectations_from
+from cnncli.cases.handedin import not_handed_in
 from cnncli.cases.node import Node, from_data
+from cnncli.cases.tensors import open_ingredients, plan_for
 from cnncli.errors import CnncliError, ConfigError, GeometryError, MemoryBoundError
 from cnncli.implementations.names import names_files
+from cnncli.runs.cluster import Cluster
+from cnncli.runs.files import save_result
+from cnncli.runs.options import RunOptions
 from cnncli.runs.pool import Loss, Pool
 from cnncli.runs.result import Fault, Grade, Result, Status, by_implementation
 from cnncli.runs.results import Identity
@@ -30,8 +37,7 @@ from cnncli.runs.results import Identity
 if TYPE_CHECKING:
     from cnncli.cases.case import Case
     from cnncli.implementations.base import Implementation
-    from cnncli.runs.one import RunOptions
-    from cnncli.runs.submissions import Exercise
+    from cnncli.runs.exercise import Exercise
 
 MOST_HELD = 256 << 20
 """Bytes of cases that a process keeps ready for the next person's file."""
@@ -106,8 +112,6 @@ class Job:
 
         What is for people's code alone gives nothing by itself, where it can be asked.
         """
-        # Only where a case is run: the parent of a pool needs no NumPy.
-        from cnncli.runs.files import save_result
         from cnncli.runs.one import run_case
 
         started = time.perf_counter()
@@ -154,14 +158,14 @@ class Job:
 
     def _exercise(self, entry: Entry, case: Case) -> Exercise:
         """Return a case ready for people's code; raise CnncliError where its input is bad."""
-        from cnncli.runs.submissions import prepare_exercise
+        from cnncli.runs.exercise import make_exercise
 
         if entry.label in self._exercises:
             return self._exercises[entry.label]
         if self.against:
             # People's functions are judged here; what else the case checks is about our own.
             case = replace(case, expect={}, gradcheck=None)
-        exercise = prepare_exercise(case, self.options)
+        exercise = make_exercise(case, self.options)
         held = sum(one.held_bytes for one in self._exercises.values())
         if held + exercise.held_bytes <= MOST_HELD:
             self._exercises[entry.label] = exercise
@@ -169,7 +173,7 @@ class Job:
 
     def resolve(self, case: Case) -> list[Implementation]:
         """Return the files of people's code that a case is judged against; raise CnncliError."""
-        from cnncli.runs.one import resolve_asked
+        from cnncli.runs.against import resolve_asked
 
         named = [one for one in case.against if names_files(one.text, one.base)]
         return [found for one in named for found in resolve_asked(one, self.options)]
@@ -217,8 +221,6 @@ class Job:
 
         Nothing where the case, or what the folder holds, is an error of its own.
         """
-        from cnncli.cases.handedin import not_handed_in
-
         if self.expect is None:
             return []
         try:
@@ -285,8 +287,6 @@ class Job:
         A value that reads as nothing, a file that is not there or an expectation of a tensor that
         the layer does not have is a mistake in the config, which no `skip_invalid` may hide.
         """
-        from cnncli.cases.tensors import open_ingredients, plan_for
-
         try:
             case = self.build(entry)
             with open_ingredients(case) as ingredients:
@@ -408,8 +408,6 @@ class Batch:
 
     def _engine(self) -> Pool[Unit, list[Result]]:
         if self.scheduler is not None:
-            from cnncli.runs.cluster import Cluster
-
             return Cluster(
                 work=self.job,
                 lost=_Losing(job=self.job),

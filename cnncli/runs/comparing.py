@@ -6,20 +6,19 @@ import math
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from numpy.typing import NDArray
 
 from cnncli.cases.assertions import Tolerance
 from cnncli.cases.draws import Streams
-from cnncli.cases.loose import PLACE, Loose, open_loose
+from cnncli.cases.lonetensor import PLACE, LoneTensor, open_lone_tensors
 from cnncli.checks.difference import Difference, differ, difference_bytes
 from cnncli.checks.statistics import Statistics, statistics_bytes, take_statistics
 from cnncli.errors import CnncliError, MemoryBoundError
 from cnncli.floats import default_tolerance
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.result import Status, strict
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FORMAT = "cnncli.compare/1"
 
@@ -67,10 +66,10 @@ def compare_sources(texts: dict[str, str], options: CompareOptions, reproduce: s
     started = time.perf_counter()
     try:
         with ExitStack() as stack:
-            loose = open_loose(texts, stack)
-            judge_memory(_needed_bytes(loose), options.max_memory)
+            lone = open_lone_tensors(texts, stack)
+            judge_memory(_needed_bytes(lone), options.max_memory)
             streams = Streams(options.rng, options.seed)
-            arrays = [_describe(tensor, streams, options.tensor) for tensor in loose]
+            arrays = [_describe(tensor, streams, options.tensor) for tensor in lone]
     except CnncliError as error:
         raise error.at(PLACE) from None
     except MemoryError:
@@ -103,7 +102,7 @@ def _differ(a: Described, b: Described, given: Tolerance) -> Difference:
     )
 
 
-def _describe(tensor: Loose, streams: Streams, stream_name: str) -> Described:
+def _describe(tensor: LoneTensor, streams: Streams, stream_name: str) -> Described:
     array = tensor.load(streams, stream_name)
     return Described(
         name=tensor.name,
@@ -115,14 +114,14 @@ def _describe(tensor: Loose, streams: Streams, stream_name: str) -> Described:
     )
 
 
-def _needed_bytes(loose: list[Loose]) -> int:
+def _needed_bytes(lone: list[LoneTensor]) -> int:
     """Return a bound: both arrays, and the more of describing one and comparing two."""
-    elements = max(math.prod(tensor.shape) for tensor in loose)
+    elements = max(math.prod(tensor.shape) for tensor in lone)
     working = statistics_bytes(elements)
-    if len(loose) == 2:
-        whole = any("int" in tensor.dtype for tensor in loose)
+    if len(lone) == 2:
+        whole = any("int" in tensor.dtype for tensor in lone)
         working = max(working, difference_bytes(elements, whole))
-    return sum(tensor.held_bytes for tensor in loose) + working
+    return sum(tensor.held_bytes for tensor in lone) + working
 
 
 def compared_record(compared: Compared) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def explain_targets(
     """Return an explanation for each element, its indices in the order of `layout`."""
     if not targets:
         return []
+    # Explainers compute with NumPy, which whoever only writes a result down does not need.
     from cnncli.layers.explain.table import EXPLAINERS
 
     explain = EXPLAINERS[layer.name]

@@ -86,6 +86,7 @@ def _umask() -> int:
 
 def write_array(stream: BinaryIO, array: NDArray[Any]) -> None:
     """Write an array as .npy, to a stream that need not seek."""
+    # The parent of a pool judges paths by this module, and needs no NumPy.
     import numpy as np
 
     # NumPy seeks in whatever it knows to be a file, which a pipe is, too.

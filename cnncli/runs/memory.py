@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from cnncli.errors import MemoryBoundError, UsageError
@@ -37,8 +38,6 @@ def size_text(size: int) -> str:
 
 def free_bytes() -> int:
     """Return the memory that is free: what Linux calls available, elsewhere all there is."""
-    import os
-
     try:
         with open("/proc/meminfo", encoding="ascii") as stream:
             for line in stream:

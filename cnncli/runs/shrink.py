@@ -1,13 +1,12 @@
 """The smallest geometry at which a submission's function still goes wrong, and its first element.
 
-Axes, kernel, stride, padding and dilation shrink greedily, many candidates a process; a candidate
-counts only where the reason and, if one is known, the cause stay the same.
+Axes and parameters shrink greedily, many candidates a process; a candidate counts only where the
+reason and, if one is known, the cause stay the same.
 """
 
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,53 +15,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.cases.case import Case
+from cnncli.cases.commandline import command_line
 from cnncli.cases.sources import Random, Source
 from cnncli.checks.against import rights_of
 from cnncli.checks.check import Check
+from cnncli.checks.diagnosis import UNKNOWN
 from cnncli.checks.reasons import EXCEPTION, SHAPE, TIES, VALUES
 from cnncli.errors import CnncliError
 from cnncli.implementations.base import Implementation
 from cnncli.layers.base import Problem, shape_text
-from cnncli.runs.against import Prepared, judge_all
-from cnncli.runs.one import RunOptions, prepare_case
+from cnncli.layers.parameters import show
+from cnncli.runs.against import AskedCase, judge_all
+from cnncli.runs.exercise import compute_asked
+from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 
 ROUNDS = 25
 MOST_TERMS = 12
 REASONS = (VALUES, SHAPE, TIES, EXCEPTION)
 SECONDS = 2.0
+LEAST = {"kernel": 1, "stride": 1, "dilation": 1, "padding": 0, "output_padding": 0}
+"""The parameters that shrink, an axis at a time, and how far."""
 
 
 def shrink_all(
     submission: Implementation,
-    prepared: Sequence[Prepared],
+    cases: Sequence[AskedCase],
     results: Sequence[Result],
     options: RunOptions,
 ) -> dict[str, str]:
     """Return, of every function that is wrong, its smallest wrong case in words."""
     texts: dict[str, str] = {}
     options = replace(options, progress=None)
-    for one, result in zip(prepared, results, strict=True):
-        first = next((check for check in result.checks if check.fails_case), None)
+    for one, result in zip(cases, results, strict=True):
+        theirs = (check for check in result.failing if check.check == "against")
+        first = next(theirs, None)
         if first is None or first.reason not in REASONS or one.function in texts:
             continue
         if any(not isinstance(source, Random) for source in one.case.sources.values()):
             texts[one.function] = f"{one.function}: not shrunk, since its tensors are from files"
             continue
         small, check = _shrink(submission, one, first, options)
-        texts[one.function] = _told(submission, small, check)
+        command = _command(small, submission, options)
+        texts[one.function] = _told(small, _explained(check, first), command)
     return texts
 
 
 def _shrink(
-    submission: Implementation, prepared: Prepared, check: Check, options: RunOptions
-) -> tuple[Prepared, Check]:
-    best, found = prepared, check
+    submission: Implementation, asked: AskedCase, check: Check, options: RunOptions
+) -> tuple[AskedCase, Check]:
+    best, found = asked, check
     for _ in range(ROUNDS):
         smaller = []
         for case in _candidates(best):
             try:
-                one = prepare_case(case, options)
+                one = compute_asked(case, options)
             except CnncliError:
                 continue  # no such geometry
             if _size(one) < _size(best):
@@ -85,59 +92,76 @@ def _shrink(
 
 def _same(check: Check, others: Sequence[Check]) -> Check | None:
     """Return the check that fails as `check` does: the reason, and the cause where one is known."""
+    known = _causes(check)
     for other in others:
-        if other.tensor == check.tensor and other.reason == check.reason:
-            known = [row["cause"] for row in check.diagnosis or () if row["cause"] != "unknown"]
-            causes = [row["cause"] for row in other.diagnosis or ()]
-            if not known or known[0] in causes:
-                return other
+        is_alike = other.tensor == check.tensor and other.reason == check.reason
+        if is_alike and check.reason == EXCEPTION:
+            is_alike = _exception(other) == _exception(check)
+        if is_alike and (not known or known[0] in _causes(other)):
+            return other
     return None
 
 
-def _size(prepared: Prepared) -> tuple[int, int]:
+def _causes(check: Check) -> list[str]:
+    """Return the causes that explain a check, the likeliest first."""
+    return [str(row["cause"]) for row in check.diagnosis or () if row["cause"] != UNKNOWN]
+
+
+def _exception(check: Check) -> str:
+    """Return the exception that a check tells, without what it says."""
+    return (check.note or "").partition(":")[0]
+
+
+def _explained(small: Check, whole: Check) -> Check:
+    """Return the small case's check with those causes alone that explain the whole case too."""
+    rows = [row for row in small.diagnosis or () if row["cause"] in _causes(whole)]
+    return replace(small, diagnosis=rows or None)
+
+
+def _size(asked: AskedCase) -> tuple[int, int]:
     """Return how large a case is: elements, then how far its parameters are from plain."""
-    plan = prepared.problem.plan
+    plan = asked.problem.plan
     elements = sum(math.prod(shape) for shape in (*plan.inputs.values(), plan.upstream))
-    numbers = [plan.params.get(name, ()) for name in ("stride", "dilation", "padding")]
+    numbers = [plan.params.get(name) or () for name in LEAST]
     flat = [n for value in numbers for n in value]
     return elements, sum(n if isinstance(n, int) else sum(n) for n in flat)
 
 
-def _candidates(prepared: Prepared) -> Iterator[Case]:
+def _candidates(asked: AskedCase) -> Iterator[Case]:
     """Yield every case with one thing smaller."""
-    case, plan = prepared.case, prepared.problem.plan
-    sources: dict[str, Source] = {
-        name: replace(source, shape=plan.inputs[name])
-        for name, source in case.sources.items()
-        if isinstance(source, Random) and name in plan.inputs
-    }
-    dy = case.sources.get("dy")
-    if isinstance(dy, Random):
-        sources["dy"] = replace(dy, shape=None)
-    params = {n: v for n, v in plan.params.items() if hasattr(case.params, n)}
-    params = {n: v for n, v in params.items() if n in case.given}
-    if "kernel" in params or "kernel" in plan.params:
-        params["kernel"] = plan.params["kernel"]
-    given = replace(case, sources=sources, params=replace(case.params, **params))
-    x = plan.inputs["x"]
-    for axis, size in enumerate(x):
+    case, plan = asked.case, asked.problem.plan
+    sources: dict[str, Source] = {}
+    for name in case.layer.source_names:  # the order in which a command's tensors are drawn
+        source = case.sources.get(name)
+        if isinstance(source, Random):
+            sources[name] = replace(source, shape=plan.inputs.get(name), zero_extend=None)
+    given_names = [name for name in LEAST if name in case.given and name in plan.params]
+    shrinking = {name: plan.params[name] for name in given_names}
+    given = replace(case, sources=sources, params=replace(case.params, **shrinking))
+    is_transposed = bool(plan.params.get("transposed"))
+    groups = int(plan.params.get("groups", 1))
+    for axis, size in enumerate(plan.inputs["x"]):
         for less in _less(size):
             changed = {"x": (axis, less)}
             if axis == 1:
-                changed |= {n: (1 if n == "w" else 0, less) for n in sources if n not in ("x", "b")}
-            yield _resized(given, {n: to for n, to in changed.items() if n != "dy"})
-    for axis, size in enumerate(plan.inputs.get("w", ())):
-        for less in _less(size) if axis != 1 else ():
-            changed = {"w": (axis, less)} | ({"b": (0, less)} if axis == 0 else {})
+                channel = {name: (0, less) for name in sources if name not in ("x", "w", "b", "dy")}
+                w = (0, less) if is_transposed else (1, less // groups)
+                changed |= {**channel, "w": w}
             yield _resized(given, changed)
-    for name in set(params) & {"kernel", "stride", "dilation", "padding"}:
-        for axis, value in enumerate(params[name]):
-            floor = 0 if name == "padding" else 1
+    for axis, size in enumerate(plan.inputs.get("w", ())):
+        is_filters = axis == (1 if is_transposed else 0)
+        for less in _less(size) if is_filters or axis > 1 else ():
+            b = {"b": (0, less * groups if is_transposed else less)} if is_filters else {}
+            yield _resized(given, {"w": (axis, less), **b})
+    for name, values in shrinking.items():
+        for axis, value in enumerate(values):
             smaller: list[Any] = (
-                list(_less(value, floor)) if isinstance(value, int) else list(_less_pair(value))
+                list(_less(value, LEAST[name]))
+                if isinstance(value, int)
+                else list(_less_pair(value))
             )
             for less_value in smaller:
-                changed_axes = (*params[name][:axis], less_value, *params[name][axis + 1 :])
+                changed_axes = (*values[:axis], less_value, *values[axis + 1 :])
                 yield replace(given, params=replace(given.params, **{name: changed_axes}))
 
 
@@ -160,16 +184,16 @@ def _resized(case: Case, changed: dict[str, tuple[int, int]]) -> Case:
     return replace(case, sources=sources)
 
 
-def _told(submission: Implementation, small: Prepared, check: Check) -> str:
+def _told(small: AskedCase, check: Check, command: str) -> str:
     """Say a small case whole: shapes, parameters, the command, and its first wrong element."""
     plan = small.problem.plan
     shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
     numbers = {n: v for n, v in plan.params.items() if n in ("kernel", "stride", "padding")}
-    shown = ", ".join(f"{name} {_plain(value)}" for name, value in numbers.items())
+    shown = ", ".join(f"{name} {show(value)}" for name, value in numbers.items())
     lines = [
         f"{small.function}: {check.headline}",
         f"  smallest geometry found: {shapes}{'; ' + shown if shown else ''}",
-        f"  {_command(small, submission)}",
+        f"  {command}",
     ]
     if check.worst is not None:
         place = ",".join(map(str, check.worst.index))
@@ -185,30 +209,10 @@ def _told(submission: Implementation, small: Prepared, check: Check) -> str:
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> str:
-    pairs = [f"{one[0]}:{one[1]}" if isinstance(one, tuple | list) else str(one) for one in value]
-    return ",".join(pairs)
-
-
-def _command(small: Prepared, submission: Implementation) -> str:
+def _command(small: AskedCase, submission: Implementation, options: RunOptions) -> str:
     """Return the command that runs the small case."""
-    case, plan = small.case, small.problem.plan
-    words = ["cnncli", case.layer.name]
-    for name, source in case.sources.items():
-        words += [f"--{name.replace('_', '-')}", source.text]
-    for name in ("kernel", "stride", "padding", "dilation"):
-        if name in plan.params and (name in case.given or name == "kernel"):
-            words += [f"--{name}", _plain(plan.params[name])]
-    for name in ("mode", "groups", "eps"):
-        if name in case.given:
-            words += [f"--{name}", str(plan.params[name])]
-    words += ["--seed", str(case.settings.seed)]
-    if case.settings.rng != "pcg64":
-        words += ["--rng", case.settings.rng]
-    for call in case.call:
-        targets = ", ".join(f"pad({t.name})" if t.padded else t.name for t in call.targets)
-        words += ["--call", f"{targets}={call.text}"]
-    return shlex.join([*words, "--against", submission.label])
+    more = ["--run-all"] if options.run_all else []
+    return command_line(small.case, "--against", submission.label, *more)
 
 
 def _terms(check: Check, right: Problem) -> str:

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from cnncli.cases.case import Case
-from cnncli.checks.check import Check
-from cnncli.checks.ties import forgive_ties
 from cnncli.implementations.base import Implementation
-from cnncli.runs.against import Prepared, judge_all
-from cnncli.runs.one import RunOptions, is_gradchecked, prepare_case, run_case
+from cnncli.runs.against import judge_all
+from cnncli.runs.exercise import Exercise
+from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Grade, Result, status_of
 from cnncli.runs.shrink import shrink_all
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exercise:
-    """A case that is ready for people's functions, with the checks of our own that it asks for."""
-
-    prepared: Prepared
-    own: list[Check]
-
-    @property
-    def held_bytes(self) -> int:
-        """The memory of its tensors."""
-        return sum(array.nbytes for array in self.prepared.problem.tensors.values())
-
-
-def prepare_exercise(case: Case, options: RunOptions) -> Exercise:
-    """Compute a case; raise CnncliError, at its place, where its input is bad."""
-    alone = replace(case, against=())
-    own = run_case(alone, options).checks if case.expect or case.gradcheck is not None else []
-    return Exercise(prepared=prepare_case(case, options), own=own)
+from cnncli.runs.verdicts import forgive_gradients
 
 
 def judge_submission(
@@ -45,20 +24,15 @@ def judge_submission(
     shrink: bool,
 ) -> list[Result]:
     """Return what one submission gives for every case, all asked at once."""
-    prepared = [one.prepared for one in exercises]
+    asked = [one.asked for one in exercises]
     results: list[Result] = []
     notes: tuple[str, ...] = ()
     with np.errstate(all="ignore"):
-        judged = judge_all(submission, prepared)
+        judged = judge_all(submission, asked)
         for exercise, found in zip(exercises, judged, strict=True):
-            case, problem = exercise.prepared.case, exercise.prepared.problem
+            case, problem = exercise.asked.case, exercise.asked.problem
             notes = (*found.computed.notes, *found.computed.broken)
-            checks = [
-                forgive_ties(check, problem, found.tensors.get(check.tensor))
-                if is_gradchecked(case, check.tensor)
-                else check
-                for check in found.checks
-            ]
+            checks = forgive_gradients(case, problem, found.checks, found.tensors)
             results.append(
                 Result(
                     name=case.name,
@@ -72,7 +46,7 @@ def judge_submission(
                     implementation=submission.label,
                 )
             )
-        shrunk = shrink_all(submission, prepared, results, options) if shrink else {}
+        shrunk = shrink_all(submission, asked, results, options) if shrink else {}
     return [
         replace(
             result,
@@ -83,5 +57,5 @@ def judge_submission(
                 shrunk=(shrunk[one.function],) if one.function in shrunk else (),
             ),
         )
-        for one, result in zip(prepared, results, strict=True)
+        for one, result in zip(asked, results, strict=True)
     ]

@@ -10,7 +10,8 @@ import pytest
 from cnncli.cases.config import read_entries
 from cnncli.errors import CnncliError
 from cnncli.layers.base import Plan
-from cnncli.runs.one import RunOptions, plan_case
+from cnncli.runs.one import plan_case
+from cnncli.runs.options import RunOptions
 
 
 def plan(tmp_path: Path, layer: str, descriptor: str, more: str = "") -> Plan:

@@ -13,7 +13,7 @@ from cnncli.cases.schema import config_schema
 from cnncli.cases.yamltext import read_yaml
 from cnncli.cli.app import main
 from cnncli.runs.batch import Job
-from cnncli.runs.one import RunOptions
+from cnncli.runs.options import RunOptions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SHIPPED = CONFIGS / "cnncli.schema.json"

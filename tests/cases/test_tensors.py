@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cnncli.errors import CnncliError, MemoryBoundError
-from cnncli.runs.one import RunOptions, run_case
+from cnncli.runs.one import run_case
+from cnncli.runs.options import RunOptions
 from tests.layers.cases import entry, run
 
 

@@ -29,7 +29,7 @@ class Off:
 
     share: float
     label: str = "loops, off"
-    takes_all: bool = False
+    by_call: bool = False
 
     def compute(self, tasks: Iterable[Task]) -> Iterator[Computed]:
         (loops,) = resolve("loops")

@@ -72,7 +72,7 @@ class Fake:
     """An implementation that does what a test says."""
 
     label = key = "fake 1"
-    takes_all = False
+    by_call = False
 
     def __init__(self, act: Callable[[Task], Computed]) -> None:
         self._act = act

@@ -7,7 +7,8 @@ from typing import Any
 
 from cnncli.cases.config import Entry
 from cnncli.cases.node import from_data
-from cnncli.runs.one import PlannedCase, RunOptions, plan_case, run_case
+from cnncli.runs.one import PlannedCase, plan_case, run_case
+from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 
 OPTIONS = RunOptions(max_memory=1 << 30)

@@ -22,7 +22,7 @@ from cnncli.report.numbers import apart_texts, number_text
 from cnncli.report.tables import Values, ending, show_result, show_results, summary
 from cnncli.report.wording import identity_text
 from cnncli.runs.batch import Job
-from cnncli.runs.one import RunOptions
+from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 from tests.cli.invoke import call
 from tests.layers.cases import entry, run

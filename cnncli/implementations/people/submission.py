@@ -25,7 +25,7 @@ class Submission:
     limits: Limits = field(default_factory=Limits)
     run_all: bool = False
 
-    takes_all = True
+    by_call = True
 
     @property
     def label(self) -> str:

@@ -169,7 +169,7 @@ def test_finding(tmp_path: Path) -> None:
     assert [one.path.name for one in found] == ["x.py", "y.py", "z.ipynb"]
     assert [one.siblings for one in found] == [False, False, True]
     assert len(resolve(f"{tmp_path}/a/*.py")) == 2
-    assert [one.takes_all for one in resolve(f"{tmp_path}/b")] == [True]
+    assert [one.by_call for one in resolve(f"{tmp_path}/b")] == [True]
     assert names_files("subs/")
     assert names_files("b", tmp_path)  # a folder beside the config that names it
     assert not names_files("b")

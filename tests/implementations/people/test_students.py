@@ -140,7 +140,7 @@ def test_large_cases_are_judged_without_trials(
     case = f"{HOMEWORK}::conv/strided"
     args = ["conv", "--config", case, "--against", str(tmp_path / "s.py"), "--json"]
     for most, named in ((1 << 20, True), (100, False)):
-        monkeypatch.setattr("cnncli.runs.exchanged.MOST_BYTES", most)
+        monkeypatch.setattr("cnncli.runs.swappedarguments.MOST_BYTES", most)
         assert main(args) == 1
         assert ("the other way round" in capsys.readouterr().out) == named
 

@@ -37,7 +37,7 @@ def asked(layer: str, params: dict[str, Any], call: dict[str, str], size: int) -
 def computed(path: Path, text: str, *tasks: Task) -> list[Computed]:
     path.write_text(text)
     (submission,) = resolve(str(path))
-    assert submission.takes_all
+    assert submission.by_call
     assert submission.label == str(path)
     return list(submission.compute(tasks))
 

@@ -29,7 +29,7 @@ PLACE = "compare"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loose:
+class LoneTensor:
     """A tensor whose shape, stored type and memory are known; none of its data is read."""
 
     name: str
@@ -52,7 +52,7 @@ class Loose:
             return make_values(self.source)
 
 
-def open_loose(texts: dict[str, str], stack: ExitStack) -> list[Loose]:
+def open_lone_tensors(texts: dict[str, str], stack: ExitStack) -> list[LoneTensor]:
     """Return the tensors that the texts stand for, by name; `stack` closes what was opened.
 
     A kind without a shape (`zeros`) takes the shape of the tensor before it. Raises CnncliError
@@ -65,18 +65,18 @@ def open_loose(texts: dict[str, str], stack: ExitStack) -> list[Loose]:
             raise TensorError(f"tensor {name}: none is no tensor; give a file or a kind", PLACE)
         sources[name] = source
     refuse_shared_standard_input(sources)
-    found: list[Loose] = []
+    found: list[LoneTensor] = []
     for name, source in sources.items():
         with naming(name, source):
             found.append(_open(name, source, found[0].shape if found else None, stack))
     return found
 
 
-def _open(name: str, source: Source, fallback: Shape | None, stack: ExitStack) -> Loose:
+def _open(name: str, source: Source, fallback: Shape | None, stack: ExitStack) -> LoneTensor:
     if isinstance(source, FileSource):
         opened = stack.enter_context(StoredTensor(source))
         stored = opened.stored
-        return Loose(
+        return LoneTensor(
             name=name,
             source=source,
             shape=stored.shape,
@@ -94,7 +94,7 @@ def _open(name: str, source: Source, fallback: Shape | None, stack: ExitStack) -
             raise TensorError(f"{source.text} needs a shape, such as {source.text}:2x3x8x8")
         shape, dtype = known, "float64"
         held = max(draw_bytes(source, source.shape or shape), 8 * math.prod(shape))
-    return Loose(
+    return LoneTensor(
         name=name,
         source=source,
         shape=shape,

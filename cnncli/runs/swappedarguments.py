@@ -40,7 +40,7 @@ class _Trial:
     task: Task
 
 
-def name_exchanged(implementation: Implementation, judged: Sequence[Judged]) -> list[Judged]:
+def name_swapped(implementation: Implementation, judged: Sequence[Judged]) -> list[Judged]:
     """Return the verdicts, with the cause of those that two exchanged arguments make right.
 
     Nothing is tried where no call asks for anything, as of a library.

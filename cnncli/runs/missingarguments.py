@@ -16,7 +16,7 @@ OUTPUT_ONLY = ("b", "gamma", "beta")
 """Inputs that y hangs on wherever they are given; a gradient can be right without them."""
 
 
-def unpassed_parameters(case: Case, plan: Plan, *, words: bool) -> dict[str, str]:
+def missing_parameters(case: Case, plan: Plan, *, words: bool) -> dict[str, str]:
     """Return the values, by name, of parameters not at their defaults that no call passes.
 
     A literal of that value may stand for one. Modes and switches count with `words` alone: what a
@@ -38,7 +38,7 @@ def unpassed_parameters(case: Case, plan: Plan, *, words: bool) -> dict[str, str
     return found
 
 
-def unpassed_inputs(case: Case, plan: Plan, judged: set[str]) -> list[str]:
+def missing_inputs(case: Case, plan: Plan, judged: set[str]) -> list[str]:
     """Return the inputs that `judged` tensors hang on and that no call passes."""
     needed = ["running_mean", "running_var"] if plan.params.get("training") is False else []
     if not judged.isdisjoint(plan.outputs):
@@ -47,7 +47,7 @@ def unpassed_inputs(case: Case, plan: Plan, judged: set[str]) -> list[str]:
     return [n for n in there if not any(call.uses("tensor", n) for call in case.call)]
 
 
-def unpassed_text(parameters: dict[str, str], inputs: list[str]) -> str:
+def missing_text(parameters: dict[str, str], inputs: list[str]) -> str:
     """Say what the call does not pass; nothing where it passes all."""
     texts = [*inputs, *(f"{name}, which is {value}" for name, value in parameters.items())]
     return f"the call does not pass {'; nor '.join(texts)}" if texts else ""
