@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cnncli.cases.against import Against
 from cnncli.cases.config import Entry, read_settings
 from cnncli.cases.flags import flag_name
 from cnncli.cases.selection import Selection, judge_settings, parse_shard
@@ -41,7 +42,7 @@ from cnncli.runs.results import Identity, ResultsFile
 RESULT_FLAGS = ("max_memory", "expect", "gradcheck", "timeout", "run_all")
 """The flags that a result depends on and its reproduce line repeats, --set and --against aside."""
 OF_PEOPLE = ("run_all", "shrink", "csv", "gradescope")
-"""Flags that go with people's files alone, and those that do not go with them."""
+"""Flags that go with people's files alone, and those that do not go with them in `--against`."""
 NOT_OF_PEOPLE = ("save", "expect", "fail_fast", "values", "list", "scheduler", "gradcheck")
 
 
@@ -51,7 +52,10 @@ def run_command(values: dict[str, Any]) -> int:
         raise UsageError("--json prints, --quiet forbids it")
     if values["values"] and not values["json"] and values["results"] is None:
         raise UsageError("puts elements into JSON: give --json or --results FILE", "--values")
-    people = _people(values)
+    people = [text for text in values["against"] or () if names_files(text)]
+    for name in NOT_OF_PEOPLE if people else ():
+        if values[name]:
+            raise UsageError("does not go with people's files", flag_name(name))
     batch = _take_batch(values)
     shard = None if values["shard"] is None else parse_shard(values["shard"])
     selection = Selection(values["paths"], values["match"], shard)
@@ -67,18 +71,20 @@ def run_command(values: dict[str, Any]) -> int:
     if batch.job.expect is not None and not values["quiet"]:
         _tell_not_handed_in(selection, batch.job)
     if people:
-        _judge_people(selection, batch.job, people, values)
+        _judge_people(selection, batch.job, people)
     units = Units(batch.job, selection)
-    if batch.job.is_people_s and not values["quiet"]:
-        _tell_left_out(units)
+    _judge_flags(units, values)
+    if people and not values["quiet"]:
+        _tell_left_out(units, batch.job)
+    _refuse_one_file_for_two(values)
     with _results_file(values) as file:
         files = _files(values, file)  # judged before anything is computed or printed
         kept = {} if not values["resume"] else _kept_of(file, units, batch.job)
         if len(selection) == 1 and not (kept or units.submissions) and batch.is_simple:
             return _run_alone(selection, batch, values, files)
         tally, grades = Tally(), Grades()
-        total = sum(1 for _ in units.wanted()) - len(kept)
-        views = _views(values, total, batch.job)
+        missing = sum(unit.identity(entry) not in kept for entry, unit in units.wanted())
+        views = _views(values, missing, batch.job)
         is_wanted = bool(files) or batch.job.save is not None
         try:
             hand_out(
@@ -93,36 +99,27 @@ def run_command(values: dict[str, Any]) -> int:
         return _status(tally, selection)
 
 
-def _people(values: dict[str, Any]) -> list[str]:
-    """Return the people's files that are to be judged; raise UsageError where flags do not fit."""
-    files = [text for text in values["against"] or () if names_files(text)]
-    why = "does not go with people's files" if files else "goes with --against FILE.py or a folder"
-    for name in NOT_OF_PEOPLE if files else OF_PEOPLE:
-        if values.get(name):
-            raise UsageError(why, flag_name(name))
-    return files
-
-
-def _judge_people(
-    selection: Selection, job: Job, files: Sequence[str], values: Mapping[str, Any]
-) -> None:
+def _judge_people(selection: Selection, job: Job, files: Sequence[str]) -> None:
     """Raise UsageError where people's files are not there, or no case says how they are called."""
-    from cnncli.cases.against import Against
-    from cnncli.runs.against import resolve_asked
-
     if not any(entry.error is not None or "call" in entry.entries for entry in selection.whole()):
         raise UsageError("no case here says how people's functions are called (call)", "--against")
-    asked = [Against(text=text, where="--against") for text in files]
-    found = {
-        os.path.realpath(one.label) for text in asked for one in resolve_asked(text, job.options)
-    }
-    if values["gradescope"] and len(found) > 1:
+    for text in files:
+        job.find(Against(text=text, where="--against"))
+
+
+def _judge_flags(units: Units, values: Mapping[str, Any]) -> None:
+    """Raise UsageError for a flag on people's files where there is none, or are too many."""
+    count = len(units.submissions)
+    for name in OF_PEOPLE if not count else ():
+        if values[name]:
+            raise UsageError("goes with --against FILE.py or a folder", flag_name(name))
+    if values["gradescope"] and count > 1:
         raise UsageError(
-            f"results.json is of one submission, but these are {len(found)}", "--gradescope"
+            f"results.json is of one submission, but these are {count}", "--gradescope"
         )
 
 
-def _tell_left_out(units: Units) -> None:
+def _tell_left_out(units: Units, job: Job) -> None:
     """Say what is not judged: cases without a call, and checks of our own results."""
 
     def cases(entries: Sequence[Entry]) -> str:
@@ -135,6 +132,8 @@ def _tell_left_out(units: Units) -> None:
     if left:
         says, are = ("says", "is") if len(left) == 1 else ("say", "are")
         say(f"note: {cases(left)} {says} no call and {are} left out: {names(left)}")
+    if not job.is_people_s:
+        return
     judged = {entry.label: entry for entry, _ in units.wanted()}
     for key in ("expect", "gradcheck"):
         own = [one for one in judged.values() if key in one.entries and one.entries[key].value]
@@ -254,6 +253,17 @@ def _tell_not_handed_in(selection: Selection, job: Job) -> None:
         say(f"note: not handed in, so not judged: {names_text(texts)} (--expect {job.expect})")
 
 
+def _refuse_one_file_for_two(values: Mapping[str, Any]) -> None:
+    """Raise UsageError where the last to write a file would replace what another wrote there."""
+    taken: dict[str, str] = {}
+    for name in ("results", "junit", "csv", "gradescope"):
+        path = values[name]
+        if path and (Path(path).is_file() or not Path(path).exists()):  # and no device
+            other = taken.setdefault(os.path.realpath(path), name)
+            if other != name:
+                raise UsageError(f"{path} is the file of {flag_name(other)}", flag_name(name))
+
+
 @contextlib.contextmanager
 def _results_file(values: Mapping[str, Any]) -> Iterator[ResultsFile | None]:
     """Open the file that `--results` names, if it names one; raise UsageError."""
@@ -273,19 +283,17 @@ def _kept_of(file: ResultsFile | None, units: Units, job: Job) -> Kept:
     """Return the results that need not be computed again, and say how many they are."""
     assert file is not None
 
-    def wanted() -> Iterator[tuple[Identity, Callable[[], str]]]:
-        for entry, unit in units.wanted():
-            yield unit.identity(entry), partial(job.key, entry, unit.submission)
+    def keys() -> Iterator[tuple[Identity, Callable[[], str]]]:
+        for unit in units:
+            for entry in unit.entries:
+                yield unit.identity(entry), partial(job.key, entry, unit.submission)
 
-    file.keep(wanted())
+    file.keep(keys())
     for note in file.notes:
         say(f"{file.path}: {note}")
-    total, missing = 0, []
-    for entry, unit in units.wanted():
-        total += 1
-        if unit.identity(entry) not in file.kept:
-            missing.append(entry.name)
-    text = f"{file.path}: {total - len(missing)} of {total} cases are there"
+    wanted = [(entry.name, unit.identity(entry) in file.kept) for entry, unit in units.wanted()]
+    missing = [name for name, is_there in wanted if not is_there]
+    text = f"{file.path}: {len(wanted) - len(missing)} of {len(wanted)} cases are there"
     if missing:
         text += f"; {len(missing)} to run: {names_text(missing)}"
     say(text)
@@ -300,7 +308,7 @@ def _files(values: Mapping[str, Any], file: ResultsFile | None) -> list[Sink]:
         "csv": csv_file,
         "gradescope": gradescope_file,
     }
-    return made + [make(values[name]) for name, make in kinds.items() if values[name]]
+    return made + [make(values[name]) for name, make in kinds.items() if values[name] is not None]
 
 
 def _views(values: Mapping[str, Any], total: int, job: Job) -> list[Sink]:

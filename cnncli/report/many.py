@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cnncli.layers.base import shape_text
 from cnncli.report.batchprogress import Progress
 from cnncli.report.visible import one_line, say
-from cnncli.report.wording import counts_text, failure_text
+from cnncli.report.wording import counts_text, failure_text, title
 from cnncli.runs.batch import Sink
 from cnncli.runs.result import WELL, Fault, Result
 
@@ -161,7 +161,7 @@ class Ending:
             for failure in tally.failures:
                 result = failure.result
                 others = f" and {failure.count - 1} more" if failure.count > 1 else ""
-                console.print(make_text(f"  {result.status:8} {one_line(result.label)}{others}"))
+                console.print(make_text(f"  {result.status:8} {one_line(title(result))}{others}"))
                 console.print(make_text(f"    {one_line(failure_text(result))}"))
                 if result.reproduce:
                     # Never folded by us, so that it can be copied.
@@ -196,7 +196,7 @@ def case_line(result: Result) -> str:
         reason = f"  ({one_line(result.error.message)})"
     return (
         f"{result.status:8} {result.layer or '':5} {shape:14} {checks:>7} "
-        f"{result.seconds:8.3f}  {one_line(result.label)}{reason}"
+        f"{result.seconds:8.3f}  {one_line(title(result))}{reason}"
     )
 
 

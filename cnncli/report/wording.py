@@ -17,6 +17,12 @@ def counts_text(counts: Mapping[str, int], checks: int) -> str:
     return f"{total} case{plural}: {', '.join(counted) or 'none'}; {checks} checks"
 
 
+def title(result: Result) -> str:
+    """Return what a result is of: the case, and who computed it where there are several."""
+    who = "" if result.implementation is None else f" ({result.implementation})"
+    return f"{result.label}{who}"
+
+
 def failure_text(result: Result) -> str:
     """Say why a case is not well: its error, or its first failing check."""
     if result.error is not None:

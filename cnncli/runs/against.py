@@ -42,6 +42,11 @@ class AskedCase:
         """The functions judged, as a column of the class report."""
         return functions_of(self.case.call)
 
+    @property
+    def held_bytes(self) -> int:
+        """The memory of its tensors."""
+        return sum(array.nbytes for array in self.problem.tensors.values())
+
 
 def ask(case: Case, problem: Problem, *, by_call: bool) -> AskedCase:
     """Return a computed case with what it asks: its own calls, or its layer and parameters.

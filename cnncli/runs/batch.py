@@ -9,6 +9,7 @@ The parent of a pool needs no NumPy: what runs cases is imported where one is ru
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import time
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cnncli.cases.against import Against, parse_against
 from cnncli.cases.calls import functions_of
 from cnncli.cases.case import read_layer
 from cnncli.cases.config import Entry
@@ -37,8 +39,9 @@ from cnncli.runs.results import Identity
 if TYPE_CHECKING:
     from cnncli.cases.case import Case
     from cnncli.implementations.base import Implementation
-    from cnncli.runs.exercise import Exercise
+    from cnncli.runs.against import AskedCase
 
+OUT_OF_MEMORY = "this case needs more memory than there is"
 MOST_HELD = 256 << 20
 """Bytes of cases that a process keeps ready for the next person's file."""
 
@@ -90,7 +93,7 @@ class Job:
     """Results carry the key that a resumed run knows them by."""
     flags: str = ""
     """What the reproduce line repeats of the batch's own flags, `--against` left out."""
-    _exercises: dict[str, Exercise] = field(default_factory=dict, compare=False, repr=False)
+    _exercises: dict[str, AskedCase] = field(default_factory=dict, compare=False, repr=False)
     """Cases that are ready for people's code, by their label: every file is asked the same."""
 
     def __call__(self, unit: Unit) -> list[Result]:
@@ -108,9 +111,10 @@ class Job:
         return [replace(one, key=key).written(values=self.values) for one in results]
 
     def results(self, entry: Entry) -> list[Result]:
-        """Return what one case gives: `invalid`, or `skipped`, where its input is bad.
+        """Return what one case gives by itself: `invalid`, or `skipped`, where its input is bad.
 
-        What is for people's code alone gives nothing by itself, where it can be asked.
+        What keeps a case from people's functions is such an error. Nothing else is told of a case
+        where the batch is about people's code alone.
         """
         from cnncli.runs.one import run_case
 
@@ -118,18 +122,18 @@ class Job:
         try:
             case = self.build(entry)
             libraries = tuple(one for one in case.against if not names_files(one.text, one.base))
-            if case.against and not libraries:
+            if len(libraries) < len(case.against) and (case.call or not self.against):
                 self.resolve(case)
                 self._exercise(entry, case)
-                return []
+                if self.is_people_s:
+                    return []
             result = run_case(replace(case, against=libraries), self.options)
             if self.save is not None and result.tensors:
                 save_result(result, Path(self.save) / result.name)
         except CnncliError as error:
             return [self.refused(entry, error)]
         except MemoryError:
-            message = "this case needs more memory than there is"
-            return [self.refused(entry, MemoryBoundError(message, entry.where))]
+            return [self.refused(entry, MemoryBoundError(OUT_OF_MEMORY, entry.where))]
         except Exception as error:
             # A fault of ours costs this case and no other.
             text = f"a fault of cnncli itself: {type(error).__name__}: {error}"
@@ -143,28 +147,31 @@ class Job:
         """
         from cnncli.runs.submissions import judge_submission
 
+        results: list[Result] = []
         asked, exercises = [], []
         for entry in entries:
-            with contextlib.suppress(CnncliError, MemoryError):
+            try:
                 exercises.append(self._exercise(entry, self.build(entry)))
                 asked.append(entry)
+            except CnncliError:
+                pass
+            except MemoryError:
+                lost = self.lost(entry, "crashed", OUT_OF_MEMORY, 0.0, submission)
+                results += self.written(entry, [lost], submission)
         found = judge_submission(submission, exercises, self.options, shrink=self.shrink)
-        results: list[Result] = []
         for entry, result in zip(asked, found, strict=True):
-            # A case that names people's files itself runs as it is.
-            line = self.reproduce(entry, [submission.label] if self.against else None)
+            line = self.reproduce(entry, submission)
             results += self.written(entry, [replace(result, reproduce=line)], submission)
         return results
 
-    def _exercise(self, entry: Entry, case: Case) -> Exercise:
+    def _exercise(self, entry: Entry, case: Case) -> AskedCase:
         """Return a case ready for people's code; raise CnncliError where its input is bad."""
         from cnncli.runs.exercise import make_exercise
 
         if entry.label in self._exercises:
             return self._exercises[entry.label]
         if self.against:
-            # People's functions are judged here; what else the case checks is about our own.
-            case = replace(case, expect={}, gradcheck=None)
+            case = replace(case, gradcheck=None)  # it is asked alone, its own gradients are not
         exercise = make_exercise(case, self.options)
         held = sum(one.held_bytes for one in self._exercises.values())
         if held + exercise.held_bytes <= MOST_HELD:
@@ -173,10 +180,14 @@ class Job:
 
     def resolve(self, case: Case) -> list[Implementation]:
         """Return the files of people's code that a case is judged against; raise CnncliError."""
+        named = [one for one in case.against if names_files(one.text, one.base)]
+        return [found for one in named for found in self.find(one)]
+
+    def find(self, named: Against) -> list[Implementation]:
+        """Return who is named, within the batch's limits; raise CnncliError where nobody is."""
         from cnncli.runs.against import resolve_asked
 
-        named = [one for one in case.against if names_files(one.text, one.base)]
-        return [found for one in named for found in resolve_asked(one, self.options)]
+        return resolve_asked(named, self.options)
 
     def build(self, entry: Entry) -> Case:
         """Return the case of an entry, the batch's own flags on top; raise CnncliError."""
@@ -207,12 +218,23 @@ class Job:
         return bool(self.against) and all(map(names_files, self.against))
 
     def key(self, entry: Entry, submission: Implementation | None = None) -> str:
-        """Return what a resumed run knows a case by, as this batch runs it; see Entry.key."""
+        """Return what a resumed run knows a case by, as this batch runs it; see Entry.key.
+
+        Who else is judged beside the submission, or beside the case by itself, is no part of it.
+        """
         asked: dict[str, object] = {"max_memory": self.options.max_memory, "values": self.values}
-        if submission is not None:
-            asked["code"] = submission.key
         try:
-            return self.prepared(entry).key(**asked)
+            prepared = self.prepared(entry)
+            if submission is not None:
+                asked["code"] = submission.key
+            elif "against" in prepared.entries:
+                named = parse_against(prepared.entries["against"])
+                files = [one for one in named if names_files(one.text, one.base)]
+                asked["against"] = [one.text for one in named if one not in files]
+                for one in files:
+                    self.find(one)
+            rest = {key: node for key, node in prepared.entries.items() if key != "against"}
+            return replace(prepared, entries=rest).key(**asked)
         except CnncliError as error:
             return entry.key(error=str(error), **asked)
 
@@ -230,15 +252,19 @@ class Job:
             return []
         return not_handed_in(case, str(Path(self.expect) / entry.name))
 
-    def reproduce(self, entry: Entry, against: Sequence[str] | None = None) -> str:
+    def reproduce(self, entry: Entry, submission: Implementation | None = None) -> str:
         """Return the command that runs this case alone as the batch runs it.
 
-        It is judged `against` what the batch says, unless that is given.
+        It is judged against all that the batch says, or against one submission.
         """
         if not entry.reproduce:
             return ""
-        names = self.against if against is None else against
-        words = [word for name in names for word in ("--against", name)]
+        if submission is None:
+            words = [word for name in self.against for word in ("--against", name)]
+        elif self.against:
+            words = ["--against", submission.label]
+        else:
+            words = ["--set", f"against={json.dumps(submission.label)}"]
         return " ".join(filter(None, [entry.reproduce, self.flags, shlex.join(words)]))
 
     def lost(
@@ -262,9 +288,7 @@ class Job:
             status=status,
             error=Fault(message=message, where=entry.where),
             seconds=seconds,
-            reproduce=self.reproduce(
-                entry, [submission.label] if submission and self.against else None
-            ),
+            reproduce=self.reproduce(entry, submission),
             implementation=None if submission is None else submission.label,
             grade=grade,
         )
@@ -311,7 +335,7 @@ class Units:
         self._job, self._entries = job, entries
         self.submissions = self._submissions()
         self.left_out: list[Entry] = []
-        if job.is_people_s:
+        if any(map(names_files, job.against)):
             self.left_out = [entry for entry in entries if not _is_called(entry)]
 
     def __iter__(self) -> Iterator[Unit]:
@@ -321,10 +345,8 @@ class Units:
         yield from self.submissions
 
     def wanted(self) -> Iterator[tuple[Entry, Unit]]:
-        """Yield every case with the unit that it gives a result in."""
-        for unit in self.submissions if self._job.is_people_s else self:
-            for entry in unit.entries:
-                yield entry, unit
+        """Yield every case with the unit that it gives a result in, where its input is good."""
+        return _cases(self.submissions if self._job.is_people_s else self)
 
     def _submissions(self) -> list[Unit]:
         """Return the units of people's code: by file, in the order in which cases name them.
@@ -343,6 +365,12 @@ class Units:
                         if entry not in known[-1:]:
                             known.append(entry)
         return [Unit(entries=tuple(some), submission=one) for one, some in found.values()]
+
+
+def _cases(units: Iterable[Unit]) -> Iterator[tuple[Entry, Unit]]:
+    for unit in units:
+        for entry in unit.entries:
+            yield entry, unit
 
 
 def _is_called(entry: Entry) -> bool:

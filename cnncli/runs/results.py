@@ -89,8 +89,10 @@ class ResultsFile:
             dropped |= {line.start for line in there[identity]} - stay
         if dropped or not is_sound:
             if dropped:
-                plural = "s" if len(dropped) > 1 else ""
-                self.notes.append(f"dropped {len(dropped)} line{plural} that no longer hold")
+                lines_hold = "line that no longer holds"
+                if len(dropped) > 1:
+                    lines_hold = "lines that no longer hold"
+                self.notes.append(f"dropped {len(dropped)} {lines_hold}")
             self._rewrite([line for line in lines if line.start not in dropped])
         self._size = os.fstat(self._stream.fileno()).st_size
 

@@ -26,7 +26,7 @@ from cnncli.implementations.base import Implementation
 from cnncli.layers.base import Problem, shape_text
 from cnncli.layers.parameters import show
 from cnncli.runs.against import AskedCase, judge_all
-from cnncli.runs.exercise import compute_asked
+from cnncli.runs.exercise import make_exercise
 from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 
@@ -69,7 +69,7 @@ def _shrink(
         smaller = []
         for case in _candidates(best):
             try:
-                one = compute_asked(case, options)
+                one = make_exercise(case, options)
             except CnncliError:
                 continue  # no such geometry
             if _size(one) < _size(best):

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cnncli.implementations.base import Implementation
-from cnncli.runs.against import judge_all
-from cnncli.runs.exercise import Exercise
+from cnncli.runs.against import AskedCase, judge_all
 from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Grade, Result, status_of
 from cnncli.runs.shrink import shrink_all
@@ -18,19 +17,18 @@ from cnncli.runs.verdicts import forgive_gradients
 
 def judge_submission(
     submission: Implementation,
-    exercises: Sequence[Exercise],
+    asked: Sequence[AskedCase],
     options: RunOptions,
     *,
     shrink: bool,
 ) -> list[Result]:
     """Return what one submission gives for every case, all asked at once."""
-    asked = [one.asked for one in exercises]
     results: list[Result] = []
     notes: tuple[str, ...] = ()
     with np.errstate(all="ignore"):
         judged = judge_all(submission, asked)
-        for exercise, found in zip(exercises, judged, strict=True):
-            case, problem = exercise.asked.case, exercise.asked.problem
+        for one, found in zip(asked, judged, strict=True):
+            case, problem = one.case, one.problem
             notes = (*found.computed.notes, *found.computed.broken)
             checks = forgive_gradients(case, problem, found.checks, found.tensors)
             results.append(
@@ -40,8 +38,8 @@ def judge_submission(
                     layer=case.layer.name,
                     convention=case.settings.convention,
                     params=problem.plan.params,
-                    status=status_of([*exercise.own, *checks]),
-                    checks=[*exercise.own, *checks],
+                    status=status_of(checks),
+                    checks=checks,
                     seconds=found.computed.seconds,
                     implementation=submission.label,
                 )
