@@ -37,7 +37,7 @@ from cnncli.report.visible import say
 from cnncli.runs.batch import Batch, Job, Kept, Sink, Units, hand_out
 from cnncli.runs.files import refuse_unwritable_folder
 from cnncli.runs.grades import Grades
-from cnncli.runs.results import Identity, ResultsFile
+from cnncli.runs.results import ResultsFile, Wanted
 
 RESULT_FLAGS = ("max_memory", "expect", "gradcheck", "timeout", "run_all")
 """The flags that a result depends on and its reproduce line repeats, --set and --against aside."""
@@ -78,7 +78,7 @@ def run_command(values: dict[str, Any]) -> int:
         if len(selection) == 1 and not (kept or units.submissions) and batch.is_simple:
             return _run_alone(selection, batch, values, files)
         tally, grades = Tally(), Grades()
-        total = sum(1 for _ in units.wanted()) - len(kept)
+        total = sum(1 for _ in units.wanted(kept)) - len(kept)
         views = _views(values, total, batch.job)
         is_wanted = bool(files) or batch.job.save is not None
         try:
@@ -136,7 +136,7 @@ def _tell_left_out(units: Units) -> None:
     if left:
         says, are = ("says", "is") if len(left) == 1 else ("say", "are")
         say(f"note: {cases(left)} {says} no call and {are} left out: {names(left)}")
-    judged = {entry.label: entry for entry, _ in units.wanted()}
+    judged = {entry.label: entry for unit in units.submissions for entry in unit.entries}
     for key in ("expect", "gradcheck"):
         own = [one for one in judged.values() if key in one.entries and one.entries[key].value]
         if own:
@@ -274,15 +274,20 @@ def _kept_of(file: ResultsFile | None, units: Units, job: Job) -> Kept:
     """Return the results that need not be computed again, and say how many they are."""
     assert file is not None
 
-    def wanted() -> Iterator[tuple[Identity, Callable[[], str]]]:
-        for entry, unit in units.wanted():
-            yield unit.identity(entry), partial(job.key, entry, unit.submission)
+    def wanted() -> Iterator[Wanted]:
+        for unit in units:
+            for entry in unit.entries:
+                yield Wanted(
+                    identity=unit.identity(entry),
+                    key=partial(job.key, entry, unit.submission),
+                    is_due=unit.submission is not None or not units.is_for_people(entry),
+                )
 
     file.keep(wanted())
     for note in file.notes:
         say(f"{file.path}: {note}")
     total, missing = 0, []
-    for entry, unit in units.wanted():
+    for entry, unit in units.wanted(file.kept):
         total += 1
         if unit.identity(entry) not in file.kept:
             missing.append(entry.name)

@@ -309,6 +309,8 @@ class Units:
     def __init__(self, job: Job, entries: Iterable[Entry]) -> None:
         """Find people's files; `entries` can be iterated again and again."""
         self._job, self._entries = job, entries
+        self._for_people: set[str] = set()
+        """The labels of cases that people's code alone is asked."""
         self.submissions = self._submissions()
         self.left_out: list[Entry] = []
         if job.is_people_s:
@@ -320,11 +322,25 @@ class Units:
                 yield Unit(entries=(entry,))
         yield from self.submissions
 
-    def wanted(self) -> Iterator[tuple[Entry, Unit]]:
-        """Yield every case with the unit that it gives a result in."""
-        for unit in self.submissions if self._job.is_people_s else self:
+    def wanted(self, kept: Kept) -> Iterator[tuple[Entry, Unit]]:
+        """Yield every case with each unit that is to give a result of it, those `kept` included.
+
+        Of a case that is for people alone its own unit gives none, unless its input is bad; that it
+        is bad is known where it was kept.
+        """
+        bad = {label for (label, who), found in kept.items() if who is None and not found[0].checks}
+        for unit in self:
             for entry in unit.entries:
-                yield entry, unit
+                if unit.submission is None:
+                    gives = entry.label in bad or not self.is_for_people(entry)
+                else:
+                    gives = entry.label not in bad
+                if gives:
+                    yield entry, unit
+
+    def is_for_people(self, entry: Entry) -> bool:
+        """Tell whether people's code alone is asked a case, so that its own unit gives nothing."""
+        return entry.label in self._for_people
 
     def _submissions(self) -> list[Unit]:
         """Return the units of people's code: by file, in the order in which cases name them.
@@ -337,11 +353,14 @@ class Units:
         for entry in self._entries:
             if (is_set or "against" in entry.entries) and "call" in entry.entries:
                 with contextlib.suppress(CnncliError):
-                    for one in job.resolve(job.prepared(entry).build()):
+                    case = job.prepared(entry).build()
+                    for one in job.resolve(case):
                         place = os.path.realpath(one.label)  # a file named in two ways is one
                         known = found.setdefault(place, (one, []))[1]
                         if entry not in known[-1:]:
                             known.append(entry)
+                    if all(names_files(one.text, one.base) for one in case.against):
+                        self._for_people.add(entry.label)
         return [Unit(entries=tuple(some), submission=one) for one, some in found.values()]
 
 
