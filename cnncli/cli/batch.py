@@ -37,7 +37,7 @@ from cnncli.report.visible import say
 from cnncli.runs.batch import Batch, Job, Kept, Sink, Units, hand_out
 from cnncli.runs.files import refuse_unwritable_folder
 from cnncli.runs.grades import Grades
-from cnncli.runs.results import Identity, ResultsFile
+from cnncli.runs.results import ResultsFile, Wanted
 
 RESULT_FLAGS = ("max_memory", "expect", "gradcheck", "timeout", "run_all")
 """The flags that a result depends on and its reproduce line repeats, --set and --against aside."""
@@ -73,7 +73,7 @@ def run_command(values: dict[str, Any]) -> int:
     if people:
         _judge_people(selection, batch.job, people)
     units = Units(batch.job, selection)
-    _judge_flags(units, values)
+    _judge_flags(units, people, values)
     if people and not values["quiet"]:
         _tell_left_out(units, batch.job)
     _refuse_one_file_for_two(values)
@@ -83,8 +83,8 @@ def run_command(values: dict[str, Any]) -> int:
         if len(selection) == 1 and not (kept or units.submissions) and batch.is_simple:
             return _run_alone(selection, batch, values, files)
         tally, grades = Tally(), Grades()
-        missing = sum(unit.identity(entry) not in kept for entry, unit in units.wanted())
-        views = _views(values, missing, batch.job)
+        total = sum(unit.identity(entry) not in kept for entry, unit in units.wanted(kept))
+        views = _views(values, total, batch.job)
         is_wanted = bool(files) or batch.job.save is not None
         try:
             hand_out(
@@ -107,10 +107,10 @@ def _judge_people(selection: Selection, job: Job, files: Sequence[str]) -> None:
         job.find(Against(text=text, where="--against"))
 
 
-def _judge_flags(units: Units, values: Mapping[str, Any]) -> None:
+def _judge_flags(units: Units, people: Sequence[str], values: Mapping[str, Any]) -> None:
     """Raise UsageError for a flag on people's files where there is none, or are too many."""
     count = len(units.submissions)
-    for name in OF_PEOPLE if not count else ():
+    for name in OF_PEOPLE if not (count or people) else ():
         if values[name]:
             raise UsageError("goes with --against FILE.py or a folder", flag_name(name))
     if values["gradescope"] and count > 1:
@@ -134,7 +134,7 @@ def _tell_left_out(units: Units, job: Job) -> None:
         say(f"note: {cases(left)} {says} no call and {are} left out: {names(left)}")
     if not job.is_people_s:
         return
-    judged = {entry.label: entry for entry, _ in units.wanted()}
+    judged = {entry.label: entry for unit in units.submissions for entry in unit.entries}
     for key in ("expect", "gradcheck"):
         own = [one for one in judged.values() if key in one.entries and one.entries[key].value]
         if own:
@@ -258,7 +258,7 @@ def _refuse_one_file_for_two(values: Mapping[str, Any]) -> None:
     taken: dict[str, str] = {}
     for name in ("results", "junit", "csv", "gradescope"):
         path = values[name]
-        if path and (Path(path).is_file() or not Path(path).exists()):  # and no device
+        if path and (os.path.isfile(path) or not os.path.exists(path)):  # and no device
             other = taken.setdefault(os.path.realpath(path), name)
             if other != name:
                 raise UsageError(f"{path} is the file of {flag_name(other)}", flag_name(name))
@@ -283,17 +283,23 @@ def _kept_of(file: ResultsFile | None, units: Units, job: Job) -> Kept:
     """Return the results that need not be computed again, and say how many they are."""
     assert file is not None
 
-    def keys() -> Iterator[tuple[Identity, Callable[[], str]]]:
+    def wanted() -> Iterator[Wanted]:
         for unit in units:
             for entry in unit.entries:
-                yield unit.identity(entry), partial(job.key, entry, unit.submission)
+                yield Wanted(
+                    identity=unit.identity(entry),
+                    key=partial(job.key, entry, unit.submission),
+                    is_due=unit.submission is not None or not job.is_people_s,
+                )
 
-    file.keep(keys())
+    file.keep(wanted())
     for note in file.notes:
         say(f"{file.path}: {note}")
-    wanted = [(entry.name, unit.identity(entry) in file.kept) for entry, unit in units.wanted()]
-    missing = [name for name, is_there in wanted if not is_there]
-    text = f"{file.path}: {len(wanted) - len(missing)} of {len(wanted)} cases are there"
+    due = [
+        (entry.name, unit.identity(entry) in file.kept) for entry, unit in units.wanted(file.kept)
+    ]
+    missing = [name for name, is_there in due if not is_there]
+    text = f"{file.path}: {len(due) - len(missing)} of {len(due)} cases are there"
     if missing:
         text += f"; {len(missing)} to run: {names_text(missing)}"
     say(text)

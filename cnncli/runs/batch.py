@@ -230,7 +230,8 @@ class Job:
             elif "against" in prepared.entries:
                 named = parse_against(prepared.entries["against"])
                 files = [one for one in named if names_files(one.text, one.base)]
-                asked["against"] = [one.text for one in named if one not in files]
+                libraries = [one.text for one in named if one not in files]
+                asked["against"] = None if self.is_people_s else libraries
                 for one in files:
                     self.find(one)
             rest = {key: node for key, node in prepared.entries.items() if key != "against"}
@@ -344,9 +345,21 @@ class Units:
                 yield Unit(entries=(entry,))
         yield from self.submissions
 
-    def wanted(self) -> Iterator[tuple[Entry, Unit]]:
-        """Yield every case with the unit that it gives a result in, where its input is good."""
-        return _cases(self.submissions if self._job.is_people_s else self)
+    def wanted(self, kept: Kept) -> Iterator[tuple[Entry, Unit]]:
+        """Yield every case with each unit that is to give a result of it, those `kept` included.
+
+        Of a batch about people's code alone a case's own unit gives none, unless its input is bad;
+        that it is bad is known where it was kept.
+        """
+        bad = {label for (label, who), (one, *_) in kept.items() if who is None and one.error}
+        for unit in self:
+            for entry in unit.entries:
+                if unit.submission is None:
+                    gives = entry.label in bad or not self._job.is_people_s
+                else:
+                    gives = entry.label not in bad
+                if gives:
+                    yield entry, unit
 
     def _submissions(self) -> list[Unit]:
         """Return the units of people's code: by file, in the order in which cases name them.
@@ -365,12 +378,6 @@ class Units:
                         if entry not in known[-1:]:
                             known.append(entry)
         return [Unit(entries=tuple(some), submission=one) for one, some in found.values()]
-
-
-def _cases(units: Iterable[Unit]) -> Iterator[tuple[Entry, Unit]]:
-    for unit in units:
-        for entry in unit.entries:
-            yield entry, unit
 
 
 def _is_called(entry: Entry) -> bool:

@@ -22,6 +22,20 @@ Identity = tuple[str, str | None]
 """The label of a case and, of people's code, whose result it is."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A result that a run will give, or may."""
+
+    identity: Identity
+    key: Callable[[], str]
+    """Gives the key that it has now."""
+    is_due: bool = True
+    """Whether the run gives it even where nothing is wrong with its case.
+
+    Else a line of another key is another run's, unless it tells that the case was bad.
+    """
+
+
 @dataclass(frozen=True)
 class _Line:
     """A result that stands in the file, and where."""
@@ -61,22 +75,22 @@ class ResultsFile:
         self._lock()
         self._size = os.fstat(self._stream.fileno()).st_size
 
-    def keep(self, wanted: Iterable[tuple[Identity, Callable[[], str]]]) -> None:
+    def keep(self, wanted: Iterable[Wanted]) -> None:
         """Find which of the wanted results the file holds already, with a final status.
 
-        Each is named by its identity, and by a call that gives the key it has now. What is left of
-        a line that was torn is dropped, and so is every line of these that is not kept: an older
-        version of it, a copy, a timeout or a crash.
+        What is left of a line that was torn is dropped, and so is every line of these that is not
+        kept: an older version of it, a copy, a timeout or a crash.
         """
         lines, is_sound = self._read()
         there: dict[Identity, list[_Line]] = {}
         for line in lines:
             there.setdefault(line.identity, []).append(line)
         dropped: set[int] = set()
-        for identity, key_of in wanted:
+        for one in wanted:
+            identity = one.identity
             if identity not in there:
                 continue
-            key = key_of()
+            key = one.key()
             kept: dict[str, _Line] = {}
             for line in there[identity]:
                 if line.result.key == key and line.result.status in FINAL:
@@ -86,7 +100,11 @@ class ResultsFile:
             else:
                 kept = {}
             stay = {line.start for line in kept.values()}
-            dropped |= {line.start for line in there[identity]} - stay
+            dropped |= {
+                line.start
+                for line in there[identity]
+                if kept or one.is_due or line.result.status == "invalid"
+            } - stay
         if dropped or not is_sound:
             if dropped:
                 lines_hold = "line that no longer holds"

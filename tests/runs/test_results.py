@@ -13,7 +13,7 @@ import pytest
 
 from cnncli.errors import UsageError
 from cnncli.runs.result import Fault, Result, TensorResult
-from cnncli.runs.results import ResultsFile
+from cnncli.runs.results import ResultsFile, Wanted
 from tests.building import result_of
 from tests.cli.invoke import Ended, call, complaint
 
@@ -162,7 +162,7 @@ def test_a_file_that_is_cut_while_it_is_written_is_noticed_and_can_be_resumed() 
             file.take(result("c"))
     assert b"\0" not in Path("r.jsonl").read_bytes()
     with closing(ResultsFile("r.jsonl", resume=True)) as file:
-        file.keep([(("c.yaml::c", None), lambda: "another key")])
+        file.keep([Wanted(identity=("c.yaml::c", None), key=lambda: "another key")])
         assert file.notes[0] == "dropped line 1, which was torn"
 
 
