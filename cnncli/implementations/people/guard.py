@@ -36,6 +36,8 @@ _PAIRS = {"os.rename": (2, 3), "os.link": (2, 3), "os.symlink": (2, 2)}
 _SILENT = {"mkfifo": ("os", "posix"), "mknod": ("os", "posix"),
            "pidfd_send_signal": ("signal", "_signal")}  # fmt: skip
 """Functions that raise no event, and the modules that have them."""
+OPENS = "it opens "
+"""How a note begins that tells whose code a submission opens."""
 _CODE = (".py", ".pyc", ".ipynb")
 _OURS = os.path.dirname(os.path.realpath(sys.modules["cnncli"].__file__ or ""))
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -90,9 +92,9 @@ def _watcher(
             if found not in ours and not told_ours:
                 told_ours.append(True)
                 part = os.path.relpath(found, os.path.dirname(_OURS)).split(os.sep)[:2]
-                notes.append(f"it uses cnncli's own code ({'/'.join(part)})")
+                notes.append(f"{OPENS}cnncli's own code ({'/'.join(part)})")
         elif found != own and not found.startswith(known) and os.path.isfile(found):
-            note = f"it opens another file of code: {found}"
+            note = f"{OPENS}another file of code: {found}"
             if note not in notes:
                 notes.append(note)
 

@@ -319,10 +319,16 @@ def test_whose_code_a_submission_opens_is_noted(
     config.write_text(
         'layer: pad\ntensors: {x: "normal:1x2x3x4"}\nparams: {padding: 1}\ncall: {y: "f(x, p)"}\n'
     )
-    main(["run", str(config), "--json", "--run-all", "--against", str(tmp_path)])
+    command = ["run", str(config), "--run-all", "--against", str(tmp_path)]
+    main([*command, "--json"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     results = {Path(one["implementation"]).stem: one for one in lines}
     for name, (_, words) in OTHERS.items():
         assert results[name]["status"] == "passed"
         told = [words.replace("HERE", str(tmp_path)) in note for note in results[name]["notes"]]
         assert told == [True] * bool(words), results[name]
+    if not loading:
+        table = tmp_path / "table.csv"
+        main([*command, "--csv", str(table)])
+        for text in (capsys.readouterr().out, table.read_text()):
+            assert sum("it opens " in line for line in text.splitlines()) == 7
