@@ -9,7 +9,6 @@ aarch64; imports the standard library alone.
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import struct
 import sys
@@ -195,7 +194,7 @@ def _step(code: int, value: int, met: int = 0, otherwise: int = 0) -> bytes:
 def _machine() -> tuple[int, int] | None:
     """Return the column of `_NUMBERS` and the name that filters know this machine by."""
     linux = sys.platform == "linux" and ctypes is not None and sys.maxsize > 2**32
-    return _MACHINES.get(platform.machine()) if linux else None
+    return _MACHINES.get(os.uname().machine) if linux else None
 
 
 def _call(call: str | int, *arguments: Any) -> int:
