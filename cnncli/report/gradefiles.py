@@ -49,7 +49,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\r\n")
     heads = [head for name in functions for head in (name, f"{name} verdict", f"{name} cause")]
-    writer.writerow([_cell(head) for head in ("submission", "points", "possible", *heads)])
+    writer.writerow([_cell(head) for head in ("submission", "points", "possible", *heads, "notes")])
     for row in rows:
         cells: list[Any] = [_cell(row.submission), row.earned, row.possible]
         found = row.cells
@@ -59,7 +59,7 @@ def csv_text(rows: Sequence[Row]) -> str:
                 cells += ["", "", ""]
             else:
                 cells += [cell.earned, _cell(cell.reason), _cell("; ".join(cell.causes))]
-        writer.writerow(cells)
+        writer.writerow([*cells, _cell("; ".join(row.borrowed))])
     return stream.getvalue()
 
 

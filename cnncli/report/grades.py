@@ -112,6 +112,9 @@ def _show_class(console: Console, rows: Sequence[Row]) -> None:
         if len(causes) > MOST_CAUSES:
             console.print(f"and {len(causes) - MOST_CAUSES} rarer ones (--csv or --json has all)")
     console.print()
+    for row in rows:
+        for note in row.borrowed:
+            console.print(make_text(f"note: {names[row.submission]}: {note}"))
     average = sum(row.earned for row in rows) / len(rows)
     whole = sum(row.earned == row.possible for row in rows)
     console.print(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cnncli.checks.reasons import CHANGED
+from cnncli.implementations.people.guard import OPENS
 from cnncli.runs.result import Grade, Result
 
 PASSED = "right"
@@ -45,6 +46,11 @@ class Row:
     def notes(self) -> list[str]:
         """What loading the file showed."""
         return list(dict.fromkeys(note for one in self.results for note in grade_of(one).notes))
+
+    @property
+    def borrowed(self) -> list[str]:
+        """Those of the notes that say whose code it opens, which no class's report leaves out."""
+        return [note for note in self.notes if note.startswith(OPENS)]
 
     @property
     def shrunk(self) -> list[str]:

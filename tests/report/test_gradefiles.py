@@ -50,9 +50,9 @@ def test_csv_has_a_row_a_submission_and_no_formula() -> None:
     rows = [row("=cmd()|'x'.py", 'a "quoted", cause'), row("b.py", None)]
     table = list(csv.reader(io.StringIO(csv_text(rows))))
     assert table == [
-        ["submission", "points", "possible", "f", "f verdict", "f cause"],
-        ["'=cmd()|'x'.py", "0.0", "3.0", "0.0", "exception", 'a "quoted", cause'],
-        ["b.py", "3.0", "3.0", "3.0", "right", ""],
+        ["submission", "points", "possible", "f", "f verdict", "f cause", "notes"],
+        ["'=cmd()|'x'.py", "0.0", "3.0", "0.0", "exception", 'a "quoted", cause', ""],
+        ["b.py", "3.0", "3.0", "3.0", "right", "", ""],
     ]
 
 

@@ -63,6 +63,9 @@ def read_array(about: Any, body: bytes) -> NDArray[Any]:
         raise GarbledError("no array of numbers")
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
-    if len(shape) > 32 or not 0 <= at <= at + size <= len(body):
+    if not 0 <= at <= at + size <= len(body):
         raise GarbledError("an array outside its message")
-    return np.frombuffer(body, kind, math.prod(shape), at).reshape(shape).copy()
+    try:
+        return np.frombuffer(body, kind, math.prod(shape), at).reshape(shape).copy()
+    except ValueError:  # more axes than NumPy has, or no elements in a shape that has no bounds
+        raise GarbledError("no array of NumPy's") from None

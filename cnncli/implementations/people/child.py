@@ -64,10 +64,11 @@ def main(job_fd: int, result_fd: int) -> None:
     if folder is not None:
         sys.path.append(folder)  # last, so that no file of a submission hides a library
     bound_resources(job["memory"], job["seconds"])
-    gate = Gate(os.getcwd())
+    gate = Gate(os.getcwd(), job["path"], folder)
     send({"kind": "started"})
     loaded = load(Path(job["path"]), run_all=job["run_all"])
-    send({"kind": "loaded", "notes": loaded.notes[:50], "broken": loaded.broken[:50]})
+    notes = [*gate.notes, *loaded.notes]
+    send({"kind": "loaded", "notes": notes[:50], "broken": loaded.broken[:50]})
     gc.freeze()
     for number, case in enumerate(job["cases"]):
         with gate.opened():
@@ -77,6 +78,9 @@ def main(job_fd: int, result_fd: int) -> None:
                 left = min(left, max(AGAIN_SECONDS, AGAIN_SLOWER * outcome["seconds"]))
                 second = _run_forked(case, tensors[number], loaded, gate, job, left, again=True)
                 outcome["unsteady"] = _unsteady(outcome, blob, *second)
+        if more := [note for note in outcome.pop("notes", []) if note not in notes]:
+            notes = more + notes
+            send({"kind": "loaded", "notes": notes[:50], "broken": loaded.broken[:50]})
         send({"kind": "case", "case": number, **outcome}, blob)
     _exit(0)
 
@@ -103,17 +107,19 @@ def _run_forked(
     """
     inside, outside = os.pipe()
     started = time.monotonic()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(inside)
-            gate.close()
+            gate.close(parent)
             if again:
                 _call_with_others(case, tensors, loaded, job)
-            _run_case(case, tensors, loaded, outside, job, seed=int(again))
+            _run_case(case, tensors, loaded, gate, outside, job, seed=int(again))
         finally:
             _exit(0)
     os.close(outside)
+    gate.adopt(pid)
     buffer, frames = bytearray(), []
     deadline, status = started + seconds, None
     ended = timed_out = False
@@ -142,11 +148,11 @@ def _run_forked(
     finally:
         os.close(inside)
         if status is None:
-            status = _end(pid, wait=0.0 if timed_out or ended else 0.2)
+            status = _end(pid, gate, wait=0.0 if timed_out or ended else 0.2)
     return _outcome(frames, ended, timed_out, status, time.monotonic() - started)
 
 
-def _end(pid: int, wait: float) -> int:
+def _end(pid: int, gate: Gate, wait: float) -> int:
     """Return how a process ended, which is given a little time to do so by itself."""
     until = time.monotonic() + wait
     while True:
@@ -154,7 +160,7 @@ def _end(pid: int, wait: float) -> int:
         if found:
             return code
         if time.monotonic() >= until:
-            os.kill(pid, signal.SIGKILL)
+            gate.kill(pid)
             return os.waitpid(pid, 0)[1]
         time.sleep(0.002)
 
@@ -184,6 +190,8 @@ def _outcome(
             body += blob
         elif head.get("kind") == "error":
             outcome["error"] = {k: v for k, v in head.items() if k != "kind"}
+        elif head.get("kind") == "end":
+            outcome["notes"] = head.get("notes") or []
     if "error" not in outcome and timed_out:
         outcome["error"] = {"reason": "timeout", "message": "", "function": function}
     elif "error" not in outcome and not ended:
@@ -249,6 +257,7 @@ def _run_case(
     case: dict[str, Any],
     tensors: dict[str, Any],
     loaded: Loaded,
+    gate: Gate,
     fd: int,
     job: dict[str, Any],
     *,
@@ -278,7 +287,7 @@ def _run_case(
             _send(fd, pack({"kind": "error", **told}))
             break
         _send(fd, pack(head, body))
-    _send(fd, pack({"kind": "end"}))
+    _send(fd, pack({"kind": "end", "notes": gate.notes}))
 
 
 def _call_with_others(
@@ -406,12 +415,12 @@ def _tell(error: BaseException, loaded: Loaded) -> dict[str, Any]:
     reason = "out of memory" if isinstance(error, MemoryError) else "exception"
     message = "; ".join(filter(None, [describe(error), skipped_name(error, loaded)]))
     told: dict[str, Any] = {"reason": reason, "message": message}
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        piece = loaded.sources.get(frame.filename)
-        if piece is not None and frame.lineno:
+    for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
+        piece = loaded.sources.get(frame.f_code.co_filename)
+        if piece is not None and line:
             lines = piece.lines
-            text = lines[frame.lineno - 1] if frame.lineno <= len(lines) else ""
-            told["line"] = f"{piece.place}line {frame.lineno}"
+            text = lines[line - 1] if line <= len(lines) else ""
+            told["line"] = f"{piece.place}line {line}"
             told["text"] = text.strip()[:200]
             break
     return told

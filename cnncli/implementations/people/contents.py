@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def code_key(path: Path, *, siblings: bool) -> str:
     """Return a hash of a file and, with `siblings`, of the local modules that it uses."""
     digest = hashlib.sha256()
     for file in sorted(_used(path, siblings=siblings)):
-        digest.update(f"{file.relative_to(path.parent)}\0{content_hash(file)}\0".encode())
+        digest.update(os.fsencode(f"{file.relative_to(path.parent)}\0{content_hash(file)}\0"))
     return digest.hexdigest()
 
 

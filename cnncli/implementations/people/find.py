@@ -8,7 +8,7 @@ from pathlib import Path
 from cnncli.errors import UsageError
 from cnncli.implementations.people.isolate import Limits
 from cnncli.implementations.people.source import SUFFIXES
-from cnncli.implementations.people.submission import Submission
+from cnncli.implementations.people.submission import Submission, labelled
 
 _SKIPPED = ("__pycache__", ".ipynb_checkpoints")
 
@@ -22,7 +22,7 @@ def find_submissions(
     run_all: bool = False,
 ) -> list[Submission]:
     """Return the submissions of a path or a glob, sorted; raise UsageError where there are none."""
-    path = Path(text) if base is None else base / text
+    path = labelled(text if base is None else str(base / text))
     if path.is_file():
         if path.suffix not in SUFFIXES:
             raise UsageError(f"{text} is neither .py nor .ipynb", where)

@@ -34,6 +34,8 @@ _SCALARS = {
 }
 """Calls that only make a value: of Python, and of NumPy whatever name it was imported under."""
 MOST_SHOWN = 60
+DEEPEST = 10_000
+"""A limit that no tree meets: Python itself parses none of three times its own limit of calls."""
 _FUTURES = {name: getattr(future, name).compiler_flag for name in future.all_feature_names}
 
 
@@ -81,9 +83,24 @@ def load(path: Path, *, run_all: bool) -> Loaded:
 
 
 def _is_definition(statement: ast.stmt, names: Mapping[str, Any]) -> bool:
-    """Tell whether a statement only defines: names, from imports, bodies and plain constants."""
-    if isinstance(statement, (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Pass)):
-        return True
+    """Tell whether a statement only defines: names, from imports, bodies and plain constants.
+
+    A list of what waits, here and below: four hundred branches are nested four hundred deep.
+    """
+    waiting = [statement]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.Try):
+            waiting += [*one.body, *one.orelse, *one.finalbody]
+            waiting += [inside for handler in one.handlers for inside in handler.body]
+        elif isinstance(one, ast.If) and _is_plain(one.test, names):
+            waiting += [*one.body, *one.orelse]
+        elif not _only_binds(one, names):
+            return False
+    return True
+
+
+def _only_binds(statement: ast.stmt, names: Mapping[str, Any]) -> bool:
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         return (
@@ -94,28 +111,24 @@ def _is_definition(statement: ast.stmt, names: Mapping[str, Any]) -> bool:
             )
             and _is_plain(statement.value, names)
         )
-    if isinstance(statement, ast.Try):
-        inside = [*statement.body, *statement.orelse, *statement.finalbody]
-        inside += [one for handler in statement.handlers for one in handler.body]
-        return all(_is_definition(one, names) for one in inside)
-    if isinstance(statement, ast.If):
-        return _is_plain(statement.test, names) and all(
-            _is_definition(one, names) for one in (*statement.body, *statement.orelse)
-        )
-    return False
+    return isinstance(statement, (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Pass))
 
 
 def _is_plain(tree: ast.expr, names: Mapping[str, Any]) -> bool:
-    if isinstance(tree, ast.Lambda):
-        return True
-    if isinstance(tree, ast.Call):
-        return _is_harmless(tree, names)
-    children = [n for n in ast.iter_child_nodes(tree) if isinstance(n, ast.expr)]
-    return isinstance(tree, _PLAIN) and all(_is_plain(child, names) for child in children)
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.Call) and _is_harmless(one, names):
+            waiting += [*one.args, *(keyword.value for keyword in one.keywords)]
+        elif isinstance(one, ast.Call) or not isinstance(one, _PLAIN):
+            return False
+        elif not isinstance(one, ast.Lambda):
+            waiting += ast.iter_child_nodes(one)
+    return True
 
 
 def _is_harmless(call: ast.Call, names: Mapping[str, Any]) -> bool:
-    """Tell whether a call makes a plain value and can call nothing of the submission's own."""
+    """Tell whether a call of plain values makes one, and calls nothing of the submission's own."""
     function = call.func
     if isinstance(function, ast.Name):
         known = function.id in _BUILTINS and function.id not in names
@@ -126,37 +139,42 @@ def _is_harmless(call: ast.Call, names: Mapping[str, Any]) -> bool:
             and isinstance(function.value, ast.Name)
             and getattr(names.get(function.value.id), "__name__", None) == "numpy"
         )
-    values = [*call.args, *(keyword.value for keyword in call.keywords)]
-    return (
-        known
-        and all(keyword.arg not in (None, "key") for keyword in call.keywords)
-        and all(_is_plain(value, names) for value in values)
-    )
+    return known and all(keyword.arg not in (None, "key") for keyword in call.keywords)
 
 
 def _note_skipped(statement: ast.stmt, piece: Piece, loaded: Loaded) -> None:
     """Keep, for every name that a statement would have bound, what was not carried out."""
-    if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
+    if isinstance(statement, ast.If) and any(
+        isinstance(one, ast.Name) and one.id == "__name__" for one in ast.walk(statement.test)
+    ):
         return  # which --run-all leaves out too
-    text = ast.unparse(statement).splitlines()[0]
+    text = _first_line(statement, piece)
     if len(text) > MOST_SHOWN and isinstance(statement, ast.Assign):
-        text = " = ".join([*map(ast.unparse, statement.targets), "..."])
+        text = text.removesuffix(_first_line(statement.value, piece)) + "..."
     place = f"{piece.place}line {statement.lineno}"
     told = f"{place}, {text[:MOST_SHOWN]}, was not carried out; --run-all does"
     for name in _bound(statement):
         loaded.skipped[name] = told
 
 
-def _bound(tree: ast.AST) -> Iterator[str]:
-    if isinstance(tree, _DEFINITIONS):
-        yield tree.name
-        return
-    if isinstance(tree, ast.Name) and isinstance(tree.ctx, ast.Store):
-        yield tree.id
-    if isinstance(tree, ast.alias):
-        yield tree.asname or tree.name.split(".")[0]
-    for child in ast.iter_child_nodes(tree):
-        yield from _bound(child)
+def _first_line(tree: ast.stmt | ast.expr, piece: Piece) -> str:
+    """Return the line that a part begins on, from there: ast.unparse has no bound on its depth."""
+    line = piece.lines[tree.lineno - 1].encode()  # in bytes, as its places are counted
+    return line[tree.col_offset :].decode().strip()
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, _DEFINITIONS):
+            yield one.name
+            continue
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            yield one.id
+        if isinstance(one, ast.alias):
+            yield one.asname or one.name.split(".")[0]
+        waiting += ast.iter_child_nodes(one)
 
 
 def skipped_name(error: BaseException, loaded: Loaded) -> str | None:
@@ -186,7 +204,7 @@ def _carry_out(statement: ast.stmt, piece: Piece, loaded: Loaded, flags: int) ->
     if error is None:
         return
     if isinstance(statement, _DEFINITIONS) and statement.decorator_list:
-        names = [ast.unparse(one) for one in statement.decorator_list]
+        names = [_first_line(one, piece)[:MOST_SHOWN] for one in statement.decorator_list]
         statement.decorator_list = []
         if _execute(statement, piece, loaded, flags) is None:
             loaded.notes.append(f"{statement.name} is judged without @{', @'.join(names)}: {error}")
@@ -220,12 +238,22 @@ def _import(
 def _execute(statement: ast.stmt, piece: Piece, loaded: Loaded, flags: int) -> str | None:
     """Carry out one statement; return what it raised, as text."""
     try:
-        module = ast.Module(body=[statement], type_ignores=[])
-        code: CodeType = compile(module, piece.file, "exec", flags=flags, dont_inherit=True)
-        exec(code, loaded.names)
+        exec(_compiled(statement, piece, flags), loaded.names)
     except BaseException as error:  # exit() and the like, too, are the submission's own
         return "; ".join(filter(None, [describe(error), skipped_name(error, loaded)]))
     return None
+
+
+def _compiled(statement: ast.stmt, piece: Piece, flags: int) -> CodeType:
+    """Return a statement as code, as deep as Python takes it from a file."""
+    module = ast.Module(body=[statement], type_ignores=[])
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, DEEPEST))
+    try:
+        code: CodeType = compile(module, piece.file, "exec", flags=flags, dont_inherit=True)
+    finally:
+        sys.setrecursionlimit(limit)
+    return code
 
 
 def describe(error: BaseException) -> str:

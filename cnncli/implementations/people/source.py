@@ -86,15 +86,18 @@ def _cells(raw: bytes) -> list[tuple[int, str]]:
     cells = data.get("cells") if isinstance(data, dict) else None
     if cells is None and isinstance(data, dict) and isinstance(data.get("worksheets"), list):
         sheets = [s for s in data["worksheets"] if isinstance(s, dict)]
-        cells = [cell for sheet in sheets for cell in sheet.get("cells", [])]
+        lists = [s["cells"] for s in sheets if isinstance(s.get("cells"), list)]
+        cells = [cell for one in lists for cell in one]
     if not isinstance(cells, list):
         raise UnreadableError("is no notebook: it has no cells")
     found = []
     for number, cell in enumerate(cells, 1):
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
             source = cell.get("source", cell.get("input", ""))
-            text = "".join(map(str, source)) if isinstance(source, list) else str(source)
-            found.append((number, text))
+            lines = source if isinstance(source, list) else [source]
+            text = "".join(line for line in lines if isinstance(line, str))
+            # JSON can say halves of a character, and no encoding can.
+            found.append((number, text.encode("utf-8", "replace").decode()))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from cnncli.implementations.base import Computed, Task
 from cnncli.implementations.people.contents import code_key
 from cnncli.implementations.people.isolate import Limits, Work, run_isolated
 from cnncli.layers.base import Tensors
+
+_ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,8 @@ class Submission:
 
     @property
     def label(self) -> str:
-        """Its path, as a report names it."""
-        return str(self.path)
+        """Its path, as a report names it: in one line, and as text that every file can hold."""
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(self.path))
 
     @property
     def key(self) -> str:
@@ -53,6 +56,16 @@ class Submission:
             siblings=self.siblings,
             again=all(task.again for task in tasks),
         )
+
+
+def labelled(text: str) -> Path:
+    """Return the path that a label names, or that the text names as it is."""
+    path = Path(text)
+    return path if path.exists() else Path(_ESCAPE.sub(_character, text))
+
+
+def _character(escape: re.Match[str]) -> str:
+    return escape[0].encode().decode("unicode_escape")
 
 
 def used_tensors(task: Task) -> Tensors:

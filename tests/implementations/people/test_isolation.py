@@ -224,3 +224,38 @@ def test_resume_keeps_what_is_there_and_judges_what_changed(
     assert after[:2] == before[:2]  # the very records, seconds and all
     assert [one["status"] for one in after[2:]] == ["passed", "passed"]
     assert len(results.read_text().splitlines()) == 4  # what no longer holds is dropped
+
+
+NAMES = {
+    os.fsdecode(b"M\xfcller.py"): r"M\udcfcller.py",
+    "a\nb.py": r"a\nb.py",
+    "M\u00fcller.py": "M\u00fcller.py",
+    r"c\n.py": r"c\n.py",
+}
+"""Names of files, one of them of a Windows zip, and how a report shows them."""
+
+
+def test_a_name_that_is_no_text_costs_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In every report, kept and read again; and the name that is shown is one that is taken."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_text(submission("def f(x, p): return g(x, p)[..., 0]", tmp_path))
+    paths = {name: tmp_path / name for name in ("csv", "junit", "results")}
+    flags = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    shown = {str(folder / name) for name in NAMES.values()}
+    for _ in range(2):
+        records = judge(folder, capsys, *flags, "--resume")
+        assert {one["implementation"] for one in records} == shown
+        assert [one["status"] for one in records] == ["failed", "passed"] * len(NAMES)
+    assert len(paths["results"].read_text().splitlines()) == 2 * len(NAMES)
+    table = paths["csv"].read_text()
+    assert {row.split(",")[0] for row in table.splitlines()[1:]} == shown
+    main(["run", str(tmp_path / "c.yaml"), "--against", str(folder), "--shrink"])
+    out = capsys.readouterr().out
+    for name in NAMES.values():
+        assert name in out
+        assert name in paths["junit"].read_text()
+        assert judge(folder / name, capsys)[1]["status"] == "passed"

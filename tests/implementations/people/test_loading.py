@@ -105,6 +105,43 @@ def f(x, n=LOOPED): return x
     assert "name 'LOOPED' is not defined; line 3, for i in range(3):" in broken
 
 
+@pytest.mark.parametrize("terms", [400, 2500])
+def test_what_is_nested_deep_is_taken_as_python_takes_it(tmp_path: Path, terms: int) -> None:
+    ones = " + ".join(["1"] * terms)
+    branches = "".join(f"elif ZERO: B = {n}\n" for n in range(terms))
+    text = f"""
+ZERO = 0
+A = {ones}
+SKIPPED = {ones.replace("1", "f()")}
+{ones.replace("1", "f()")}
+if ZERO: B = 7
+{branches}else: B = 1
+if f(): C = 3
+{branches.replace("B", "C")}
+def f(): return A + {ones}
+@f({ones})
+def g(): return 7
+"""
+    loaded = load_text(tmp_path, text)
+    assert loaded.broken == []
+    assert (loaded.names["A"], loaded.names["B"]) == (terms, 1)
+    assert loaded.names["f"]() == 2 * terms
+    assert set(loaded.skipped) == {"SKIPPED", "C"}
+    assert loaded.skipped["SKIPPED"] == "line 4, SKIPPED = ..., was not carried out; --run-all does"
+    assert loaded.names["g"]() == 7
+
+
+def test_a_notebook_in_which_some_things_are_null(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    cells = [
+        {"cell_type": "code", "source": one} for one in (None, ["A = 1\n", None], "B='\ud800'")
+    ]
+    path.write_text(json.dumps({"cells": None, "worksheets": [{"cells": None}, {"cells": cells}]}))
+    loaded = load(path, run_all=False)
+    assert loaded.broken == []
+    assert (loaded.names["A"], loaded.names["B"]) == (1, "?")
+
+
 def test_the_last_definition_wins_and_it_is_said(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, "def f(): return 1\ndef f(): return 2\n")
     assert loaded.names["f"]() == 2
@@ -195,7 +232,11 @@ def test_messages_are_judged_before_use() -> None:
         unpack(bytearray(b"\xff" * 16))
     array = read_array({"dtype": "<f8", "shape": [2, 1], "at": 0}, np.arange(2.0).tobytes())
     assert array.tolist() == [[0.0], [1.0]]
+    most = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+    assert read_array({"dtype": "<f8", "shape": [1] * most, "at": 0}, bytes(8)).ndim == most
     for about in (
+        {"dtype": "<f8", "shape": [1] * (most + 1), "at": 0},
+        {"dtype": "<f8", "shape": [0, 2**47, 2**47], "at": 0},
         {"dtype": "|O8", "shape": [1], "at": 0},
         {"dtype": "<f8", "shape": [3], "at": 0},
         {"dtype": "<f8", "shape": [-1], "at": 0},
