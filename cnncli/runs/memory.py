@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 
 from cnncli.errors import MemoryBoundError, UsageError
+from cnncli.numerals import short
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 MOST = 1 << 60
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?\Z", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
     """Return the bytes that `512M`, `1.5GiB` or `1000000` means; raise UsageError."""
     match = _SIZE.match(text.strip())
     if match is None:
-        raise UsageError(f"must be a size such as 512M or 2G, not {text!r}", "--max-memory")
+        raise UsageError(f"must be a size such as 512M or 2G, not {short(text)}", "--max-memory")
     amount = float(match[1]) * _UNITS[match[2].lower()]
     if amount > MOST:
-        raise UsageError(f"must be at most {size_text(MOST)}, but is {text[:40]}", "--max-memory")
+        raise UsageError(f"must be at most {size_text(MOST)}, but is {short(text)}", "--max-memory")
     size = int(amount)
     if size < 1:
         raise UsageError(f"must be above 0, but is {text}", "--max-memory")

@@ -11,6 +11,9 @@ _HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000, 1000, 1000,
 TERABYTE = b"\x93NUMPY\x01\x00" + len(_HEADER).to_bytes(2, "little") + _HEADER
 """A .npy that claims a terabyte and holds nothing."""
 
+DIGITS = "9" * 4301
+"""More than Python reads as a number without complaint."""
+
 CONV = ("conv", "--x", X, "--w", W)
 POOL = ("pool", "--x", X)
 PAD = ("pad", "--x", X)
@@ -53,6 +56,28 @@ USAGE = [
 ]
 
 PARAMETERS = [
+    bad("stride with an underscore", (*CONV, "--stride", "1_0"), "--stride", "'1_0'"),
+    bad("stride in other digits", (*CONV, "--stride", "\u0663"), "--stride", "must be whole"),
+    bad("step with an underscore", ("gradcheck", *CONV, "--step", "1_0"), "--step", "'1_0'"),
+    bad("step in other digits", ("gradcheck", *CONV, "--step", "\u0663"), "--step", "a number"),
+    bad("stride of 4301 digits", (*CONV, "--stride", DIGITS), "--stride", "...", "must be"),
+    bad("seed of 4301 digits", (*CONV, "--seed", DIGITS), "--seed", "..."),
+    bad("step of 4301 digits", ("gradcheck", *CONV, "--step", DIGITS), "--step", "finite"),
+    bad("plane of 4301 digits", (*CONV, "--show", "--plane", DIGITS), "--plane", "..."),
+    bad("plane in other digits", (*CONV, "--show", "--plane", "0,\u0663"), "--plane", "0,2"),
+    bad("threads of 4301 digits", (*CONV, "--threads", DIGITS), "--threads", "1024", "..."),
+    bad("threads in other digits", (*CONV, "--threads", "\u0663"), "--threads", "1024"),
+    bad("repeat of 4301 digits", ("bench", "--repeat", DIGITS), "--repeat", "..."),
+    bad("repeat in other digits", ("bench", "--repeat", "\u0663"), "--repeat", "whole number"),
+    bad("min-time with an underscore", ("bench", "--min-time", "0_1"), "--min-time", "seconds"),
+    bad("max-memory in other digits", (*CONV, "--max-memory", "\u0663G"), "--max-memory"),
+    bad("jobs of 4301 digits", ("run", "one.yaml", "--jobs", DIGITS), "--jobs", "..."),
+    bad("timeout with an underscore", ("run", "one.yaml", "--timeout", "1_0"), "--timeout"),
+    bad(
+        "set to what is no UTF-8",
+        ("run", "one.yaml", "--set", "tensors.x=\udcff"),
+        *("--set", "tensors.x", "UTF-8"),
+    ),
     bad("kernel written as a shape", (*POOL, "--kernel", "2x2"), "--kernel", "write 2,2"),
     bad("stride 0", (*CONV, "--stride", "0"), "--stride", "at least 1", "is 0"),
     bad("stride of text", (*CONV, "--stride", "two"), "--stride", "'two'"),
