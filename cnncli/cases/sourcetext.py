@@ -75,6 +75,25 @@ def source_from_text(text: str, where: str, folder: Path | None) -> Source:
     return NpyFile(where=where, path=path_of(text, folder), written=text)
 
 
+def raw_target(text: str) -> tuple[str, str] | None:
+    """Return the path and the type of `FILE.bin:TYPE`, None for another; raise TensorError.
+
+    A .bin does not tell what it holds, so its type is never left out.
+    """
+    match = _RAW.fullmatch(text)
+    if match is None:
+        return None
+    if match[2] in RAW_SIZES:
+        return match[1], match[2]
+    example = f"{match[1]}:float32"
+    if match[2] is None:
+        raise TensorError(f"raw numbers do not tell what they are: write their type, {example}")
+    raise TensorError(
+        f"{_clip(match[2])!r} is not a type of raw numbers{nearest(match[2], RAW_SIZES)}; "
+        f"known: {', '.join(RAW_SIZES)}, as in {example}"
+    )
+
+
 def path_of(written: str, folder: Path | None) -> Path:
     """Return the path that is meant, relative ones being relative to `folder`."""
     try:

@@ -57,8 +57,8 @@ class Output:
             raise UsageError("--json and --out - both want standard output")
         if output.quiet and output.json:
             raise UsageError("--json prints, --quiet forbids it")
-        if output.out not in (None, STDOUT):
-            refuse_unwritable(Path(str(output.out)), "--out")
+        if output.out is not None and output.out != STDOUT:
+            refuse_unwritable(_target(output.out)[0], "--out")
         if output.save is not None:
             refuse_unwritable_folder(Path(output.save), "--save")
         return output
@@ -309,15 +309,30 @@ def save_config(path: Path | None, entries: Sequence[tuple[Entry, Case]]) -> Non
 
 
 def _write_y(result: Result, out: str) -> None:
-    from cnncli.runs.files import whole_file, write_array
+    from cnncli.runs.files import whole_file, write_array, write_raw
 
     y = result.tensors["y"].outside
     if out == STDOUT:
         write_array(sys.stdout.buffer, y)
         sys.stdout.buffer.flush()
     else:
-        with whole_file(Path(out), "--out") as stream:
-            write_array(stream, y)
+        path, dtype = _target(out)
+        with whole_file(path, "--out") as stream:
+            if dtype is None:
+                write_array(stream, y)
+            else:
+                write_raw(stream, y, dtype)
+
+
+def _target(out: str) -> tuple[Path, str | None]:
+    """Return the file of `--out` and the type of its raw numbers, None for .npy."""
+    from cnncli.cases.sourcetext import raw_target
+
+    try:
+        raw = raw_target(out)
+    except CnncliError as error:
+        raise error.at("--out") from None
+    return (Path(out), None) if raw is None else (Path(raw[0]), raw[1])
 
 
 def _save(results: Sequence[Result], folder: Path) -> None:
