@@ -14,6 +14,7 @@ from cnncli.cases.case import Case
 from cnncli.cases.config import Entry, read_one
 from cnncli.cases.flags import expectations_from, flag_name, layer_entries, placed, tensors_from
 from cnncli.cases.node import Node
+from cnncli.cases.paths import is_folder
 from cnncli.cli.threads import use_threads
 from cnncli.errors import CnncliError, ConfigError, UsageError
 from cnncli.layers.base import Layer
@@ -158,7 +159,7 @@ def _tell_not_handed_in(base: Entry, flags: Mapping[str, Node], expect: Sequence
     from cnncli.cases.handedin import not_handed_in
     from cnncli.report.visible import say
 
-    folders = [text for text in expect if Path(text).is_dir()]
+    folders = [text for text in expect if is_folder(Path(text))]
     if not folders:
         return
     kept = {key: node for key, node in flags.items() if key not in ("expect", "convention")}
