@@ -15,7 +15,7 @@ from typing import Any
 from cnncli.cases.config import Entry, read_settings
 from cnncli.cases.flags import flag_name
 from cnncli.cases.selection import Selection, judge_settings, parse_shard
-from cnncli.cli.call import take_run_options
+from cnncli.cli.call import IN_JSON, take_run_options
 from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
 from cnncli.cli.stdout import reader_has_gone
 from cnncli.errors import CnncliError, UsageError
@@ -170,7 +170,9 @@ def _take_batch(values: dict[str, Any]) -> Batch:
     if values["scheduler"] is not None and values["jobs"] is not None:
         raise UsageError("the scheduler's own workers run the cases", "--jobs")
     timeout = _seconds(values["timeout"])
-    options = take_run_options(values, quiet=True)
+    jobs = _whole(values["jobs"], "--jobs", 1)
+    shown = IN_JSON if values["values"] else 0
+    options = replace(take_run_options(values, quiet=True, shown_bytes=shown), jobs=jobs)
     job = Job(
         options=options if timeout is None else replace(options, user_seconds=timeout),
         settings=tuple(read_settings(values["set"] or ())),
@@ -185,7 +187,7 @@ def _take_batch(values: dict[str, Any]) -> Batch:
     )
     return Batch(
         job=job,
-        jobs=_whole(values["jobs"], "--jobs", 1),
+        jobs=jobs,
         timeout=timeout,
         scheduler=values["scheduler"],
         fail_fast=bool(values["fail_fast"]),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cnncli.report.tables import Values
 
 STDOUT = "-"
+IN_JSON, IN_TABLE = 100, 600
+"""Bytes that an element takes at most while it is printed, as JSON and in a table (measured)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +67,21 @@ class Output:
         return output
 
     @property
+    def shown_bytes(self) -> int:
+        """What it takes to show an element of an output that is shown whole."""
+        if not self.values or self.silent:
+            return 0
+        return IN_JSON if self.json else IN_TABLE
+
+    @property
     def silent(self) -> bool:
         """Tell whether nothing is to be printed on standard output."""
         return self.quiet or self.out == STDOUT
 
 
-def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptions:
+def take_run_options(
+    values: dict[str, Any], *, quiet: bool = False, shown_bytes: int = 0
+) -> RunOptions:
     """Take the flags that bound a run out of a command's values, and set its threads."""
     from cnncli.report.progress import ProgressBar
 
@@ -81,6 +92,7 @@ def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptio
         progress=None if quiet else ProgressBar(),
         explain=tuple(values.pop("explain", None) or ()),
         run_all=bool(values.get("run_all")),
+        shown_bytes=shown_bytes,
     )
 
 

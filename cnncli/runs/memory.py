@@ -53,11 +53,17 @@ def free_bytes() -> int:
         return 4 << 30
 
 
-def judge_memory(needed: int, bound: int | None) -> None:
-    """Raise MemoryBoundError where a case needs more than `bound`, or than half of what is free."""
-    limit = free_bytes() // 2 if bound is None else bound
+def judge_memory(needed: int, bound: int | None, jobs: int = 1) -> None:
+    """Raise MemoryBoundError where a case needs more than `bound`.
+
+    Without one that is half of what is free, shared among the `jobs` that run at once.
+    """
+    limit = free_bytes() // 2 // jobs if bound is None else bound
     if needed > limit:
-        which = "--max-memory" if bound is not None else "half of the free memory (--max-memory)"
+        which = "--max-memory"
+        if bound is None:
+            share = f"one of {jobs} shares of " if jobs > 1 else ""
+            which = f"{share}half of the free memory (--max-memory)"
         raise MemoryBoundError(
             f"this case needs up to {size_text(needed)}, more than {which} allows: "
             f"{size_text(limit)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +42,11 @@ class RunOptions:
     """What a command asks of every case that it runs."""
 
     max_memory: int | None = None
-    """Bytes; None is half of what is free."""
+    """Bytes; None is half of what is free, shared among the jobs."""
+    jobs: int = 1
+    """How many cases run at once."""
+    shown_bytes: int = 0
+    """What it takes to show an element of an output or gradient: see cli/call."""
     progress: Callable[[str, int, int], None] | None = None
     """Told of a long gradient check the tensor, the evaluations made and those there will be."""
     explain: tuple[str, ...] = ()
@@ -116,7 +121,10 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
             judge_name(asked.text, asked.where, asked.base)
             judge_installed(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
-    judge_memory(needed, options.max_memory)
+    if options.shown_bytes:
+        shown = dict(plan.outputs) | (dict(plan.gradients) if case.wants_backward else {})
+        needed += options.shown_bytes * sum(math.prod(shape) for shape in shown.values())
+    judge_memory(needed, options.max_memory, options.jobs)
     return plan, needed
 
 
