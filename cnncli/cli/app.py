@@ -202,5 +202,5 @@ def main(args: Sequence[str] | None = None) -> int:
 def _complain(message: str, status: int) -> int:
     from cnncli.report.visible import say
 
-    say(f"error: {message}")
+    say("error: " + message.replace("\n", "\\n"))  # a file may have it in its name
     return status

@@ -362,6 +362,8 @@ PLACES = [
 ]
 
 CONFIGS = [
+    bad("a line end in a name", ("pad", "--config", "a\nerror: b.yaml"), r"a\nerror: b.yaml"),
+    bad("a line end in a tensor's name", ("pad", "-p", "1", "--x", "a\nb.npy"), r"a\nb.npy"),
     bad("no config", ("conv", "--config", "absent.yaml"), "absent.yaml", "No such file"),
     bad("config of several cases", ("pad", "--config", "two.yaml"), "two.yaml", "2 cases", "two#1"),
     bad("config without that case", ("pad", "--config", "two.yaml::two#3"), "two#3", "two#2"),
