@@ -17,11 +17,14 @@ import cnncli
 PACKAGE = Path(cnncli.__file__).parent
 ROOMS = (
     *("cli", "report", "runs", "checks", "implementations"),
-    *("cases", "layers", "kernels", "errors", "floats", "process"),
+    *("cases", "layers", "kernels", "errors", "floats", "numerals", "process"),
 )
 """Each may import itself and what stands to its right."""
 
-PLAIN_ROOMS = ("runs", "checks", "implementations", "errors", "floats", "process")
+LEAVES = ("errors", "floats", "numerals", "process")
+"""They import the standard library alone."""
+
+PLAIN_ROOMS = ("runs", "checks", "implementations", *LEAVES)
 """Their imports stand at the top of each module, but for HIDDEN, and run in no circle."""
 
 HIDDEN = {
@@ -132,7 +135,7 @@ def faults() -> list[str]:
                 wrong.append(f"{place}: not a dependency")
             elif room == "kernels" and top not in sys.stdlib_module_names and top != "numpy":
                 wrong.append(f"{place}: kernels import NumPy alone")
-            elif room in ("errors", "floats", "process") and top not in sys.stdlib_module_names:
+            elif room in LEAVES and top not in sys.stdlib_module_names:
                 wrong.append(f"{place}: {room} import the standard library alone")
     return wrong
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from cnncli.cases.node import Node, refuse_unknown
 from cnncli.cases.sources import Source, parse_source
+from cnncli.numerals import number_of
 
 Index: TypeAlias = tuple[int | slice, ...]
 
@@ -110,31 +110,23 @@ def parse_tolerance(entries: dict[str, Node]) -> Tolerance:
             if key in entries:
                 raise entries[key].fail(f"{key} does not apply beside tolerance derived")
     return Tolerance(
-        rtol=_finite(entries["rtol"], "rtol") if "rtol" in entries else None,
-        atol=_finite(entries["atol"], "atol") if "atol" in entries else None,
+        rtol=entries["rtol"].number("rtol", 0.0, finite=True) if "rtol" in entries else None,
+        atol=entries["atol"].number("atol", 0.0, finite=True) if "atol" in entries else None,
         equal_nan=entries["equal_nan"].boolean("equal_nan") if "equal_nan" in entries else None,
         derived=derived,
     )
 
 
 def _judge_derived(node: Node) -> None:
-    try:
-        float(str(node.value))
-    except ValueError:
+    number = number_of(str(node.value))
+    if number is None:
         node.choice("tolerance", ("derived",))
         return
-    hint = " for no tolerance" if float(str(node.value)) == 0 else ""
+    hint = " for no tolerance" if number == 0 else ""
     raise node.fail(
         f"tolerance is derived or left out; a number goes to rtol or atol: "
         f"--rtol {node.value}{hint} (in a file, rtol: {node.value})"
     )
-
-
-def _finite(node: Node, name: str) -> float:
-    value = node.number(name, 0.0)
-    if math.isinf(value):
-        raise node.fail(f"{name} must be finite, but is {value:g}")
-    return value
 
 
 def _parse_one(
@@ -160,7 +152,7 @@ def _parse_one(
             kind=kind,
             where=node.where,
             source=_source(parts["npy"], tensor),
-            number=parts["below"].number("below", 0.0),
+            number=parts["below"].number("below", 0.0, finite=True),
         )
     if kind == "npy":
         source = _source(node, tensor)

@@ -23,6 +23,7 @@ from cnncli.layers.base import Layer
 from cnncli.layers.parameters import CONVENTIONS, Choice, Kind, Real, Switch, Whole, parameters
 from cnncli.layers.parameters import parameter as p
 from cnncli.layers.table import LAYERS
+from cnncli.numerals import whole_of
 
 T = TypeVar("T")
 
@@ -200,12 +201,18 @@ def build_case(
         against=parse_against(entries["against"]) if "against" in entries else (),
         tolerance=overrides or Tolerance(),
         call=parse_calls(entries["call"], layer) if "call" in entries else (),
-        points=entries["points"].number("points", 0.0) if "points" in entries else 1.0,
+        points=_read_points(entries),
         reproduce=reproduce,
     )
     if not case.wants_backward:
         _refuse_without_backward(case, entries)
     return case
+
+
+def _read_points(entries: Mapping[str, Node]) -> float:
+    if "points" not in entries:
+        return 1.0
+    return entries["points"].number("points", 0.0, finite=True)
 
 
 def read_layer(entries: Mapping[str, Node], where: str) -> Layer:
@@ -263,10 +270,10 @@ def _refuse_split_values(written: Mapping[str, Node]) -> None:
     """Raise ConfigError where YAML read `{stride: 2,1}` as two keys."""
     keys = list(written)
     for before, key in pairwise(keys):
-        if written[key].value is None and key.lstrip("-").isdigit():
+        if written[key].value is None and whole_of(key) is not None:
             numbers = [str(written[before].value)]
             for later in keys[keys.index(key) :]:
-                if written[later].value is not None or not later.lstrip("-").isdigit():
+                if written[later].value is not None or whole_of(later) is None:
                     break
                 numbers.append(later)
             raise ConfigError(

@@ -18,6 +18,7 @@ from cnncli.cases.contents import contents_of
 from cnncli.cases.dotted import read_setting, set_value
 from cnncli.cases.nearby import near_path
 from cnncli.cases.node import Node, nearest, refuse_unknown
+from cnncli.cases.paths import files_below, what_is
 from cnncli.errors import CnncliError, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -160,19 +161,19 @@ def find_configs(paths: list[str]) -> list[str]:
     """Return the config files that paths and folders mean, each once, folders in sorted order.
 
     `-` stands for standard input; `FILE::NAME` is kept as it is. Raises UsageError for a path
-    that is not there.
+    that is not there, or a folder that cannot be read.
     """
     found: dict[str, None] = {}
     for text in paths:
         path = Path(text)
-        if text == STDIN or "::" in text or path.is_file():
+        if text == STDIN or "::" in text or (kind := what_is(path)) == "file":
             found[text] = None
-        elif path.is_dir():
-            inside = [p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file()]
+        elif kind == "folder":
+            inside = [p for p in files_below(path) if p.suffix in SUFFIXES]
             if not inside:
                 raise UsageError(f"folder {text} holds no config ({' or '.join(SUFFIXES)})")
             found.update((str(p), None) for p in sorted(inside))
-        elif path.exists():
+        elif kind == "other":
             found[text] = None  # a named pipe, or another thing that can be read once
         else:
             raise UsageError(f"there is no file or folder {text}{near_path(text)}")

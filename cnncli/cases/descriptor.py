@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from cnncli.cases.node import Data, Node, from_data
 from cnncli.errors import ConfigError
+from cnncli.numerals import number_of
 
-_TOKEN = re.compile(r"_*(?:(n)(?:\"([^\"]*)\"|(.+))|(eps)([-+.0-9e]+)|([a-z]+)(\d{1,9}))")
+_TOKEN = re.compile(r"_*(?:(n)(?:\"([^\"]*)\"|(.+))|(eps)([-+.0-9e]+)|([a-z]+)([0-9]{1,9}))")
 _AXES = ("d", "h", "w")
 _SIZES = {"conv": "iokspd", "pool": "iokspd", "bn": "i"}
 _COUNTS = {"conv": ("g", "mb", "ic", "oc"), "pool": ("mb", "ic"), "bn": ("mb", "ic")}
@@ -77,10 +78,10 @@ def _numbers(layer: str, text: str) -> dict[str, int | float]:
             continue  # a name, which says nothing of the layer
         key = match[4] or match[6]
         if match[4] and layer == "bn":
-            try:
-                value: int | float = float(match[5])
-            except ValueError:
-                raise ConfigError(f"eps must be a number, not {match[5]}") from None
+            eps = number_of(match[5])
+            if eps is None:
+                raise ConfigError(f"eps must be a number, not {match[5]}")
+            value: int | float = eps
         elif key in known:
             value = int(match[7])
         else:

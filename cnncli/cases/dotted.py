@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from cnncli.cases.node import Node, from_data, nearest
 from cnncli.errors import CnncliError, UsageError
+from cnncli.numerals import short
 
 
 def set_value(entries: Mapping[str, Node], dotted: str, value: Node) -> dict[str, Node]:
@@ -51,6 +52,8 @@ def read_setting(text: str, known: tuple[str, ...], mappings: tuple[str, ...]) -
     key, equals, written = text.partition("=")
     if not equals or not key:
         raise UsageError(f"must be KEY=VALUE, such as params.stride=2, not {text!r}", "--set")
+    if written != written.encode(errors="replace").decode():
+        raise UsageError(f"{key}: must be text of UTF-8, not {short(written)}", "--set")
     fault = unknown_key(key, known, mappings)
     if fault is not None:
         raise UsageError(fault, "--set")

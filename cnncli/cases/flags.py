@@ -8,6 +8,7 @@ from typing import Any
 
 from cnncli.cases.nearby import near_path
 from cnncli.cases.node import Node, from_data
+from cnncli.cases.paths import arrays_in, what_is
 from cnncli.errors import CnncliError, UsageError
 from cnncli.layers.base import Layer
 from cnncli.layers.parameters import Switch, parameters
@@ -85,10 +86,10 @@ def expectations_from(texts: list[str], layer: Layer) -> dict[str, Node]:
         name, separator, source = text.partition("=")
         if separator and name in layer.tensor_names:
             pairs = {name: Node(source, "--expect")}
-        elif separator and name.isidentifier() and not Path(text).exists():
+        elif separator and name.isidentifier() and not what_is(Path(text), "--expect"):
             known = ", ".join(layer.tensor_names)
             raise UsageError(f"{layer.name} has no tensor {name!r}; it has {known}", "--expect")
-        elif Path(text).is_dir():
+        elif what_is(Path(text), "--expect") == "folder":
             pairs = _named_arrays(text, layer, "--expect")
             results = (*layer.outputs, *layer.gradient_names)
             if set(results).isdisjoint(pairs):
@@ -107,8 +108,9 @@ def expectations_from(texts: list[str], layer: Layer) -> dict[str, Node]:
 def _named_arrays(text: str, layer: Layer, flag: str) -> dict[str, Node]:
     """Return the source of every array in a folder or .npz, by tensor name; raise UsageError."""
     path = Path(text)
-    if path.is_dir():
-        found = {p.stem: {"npy": str(p)} for p in sorted(path.glob("*.npy"))}
+    kind = what_is(path, flag)
+    if kind == "folder":
+        found = {name: {"npy": str(p)} for name, p in arrays_in(path, flag).items()}
     elif path.suffix.lower() == ".npz":
         from cnncli.cases.files import npz_keys
 
@@ -116,7 +118,7 @@ def _named_arrays(text: str, layer: Layer, flag: str) -> dict[str, Node]:
             found = {key: {"npz": text, "key": key} for key in npz_keys(path)}
         except CnncliError as error:
             raise error.at(flag) from None
-    elif path.exists():
+    elif kind is not None:
         raise UsageError(f"{text} is neither a folder nor a .npz file", flag)
     else:
         raise UsageError(f"there is no folder or .npz file {text}{near_path(text)}", flag)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cnncli.cases.case import Case
+from cnncli.cases.paths import arrays_in, is_folder
 
 
 def results_of(case: Case) -> list[str]:
@@ -29,5 +30,5 @@ def not_handed_in(case: Case, folder: str) -> list[str]:
 
     `case` is the case as it is without what the folder's arrays are expected to be.
     """
-    held = {path.stem for path in Path(folder).glob("*.npy")}
+    held = arrays_in(Path(folder)) if is_folder(Path(folder)) else {}
     return [name for name in results_of(case) if name not in held] if held else []

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from cnncli.cases.node import nearest
+from cnncli.cases.paths import is_folder
 
 MOST = 2000
 CUTOFF = 0.8
@@ -20,7 +21,7 @@ def near_path(written: str) -> str:
     path = Path(written)
     for missing in (path, *path.parents):
         folder = missing.parent
-        if missing == folder or not folder.is_dir():
+        if missing == folder or not is_folder(folder):
             continue
         try:
             names = [entry.name for entry, _ in zip(os.scandir(folder), range(MOST), strict=False)]

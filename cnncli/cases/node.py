@@ -7,12 +7,14 @@ after that reads the one tree, so that a message can always name its place.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from cnncli.errors import ConfigError
+from cnncli.numerals import number_of, short, whole_of
 
 Scalar: TypeAlias = str | int | float | bool | None
 Data: TypeAlias = "Scalar | list[Data] | dict[str, Data]"
@@ -62,24 +64,18 @@ class Node:
         """Return the whole number (text of one is taken); raise ConfigError otherwise."""
         value = self.value
         if isinstance(value, str):
-            try:
-                value = int(value, 10)
-            except ValueError:
-                raise self.fail(f"{what} must be a whole number, not {self.kind()}") from None
+            value = whole_of(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.fail(f"{what} must be a whole number, not {self.kind()}")
         if minimum is not None and value < minimum:
             raise self.fail(f"{what} must be at least {minimum}, but is {value}")
         return value
 
-    def number(self, what: str, minimum: float | None = None) -> float:
+    def number(self, what: str, minimum: float | None = None, *, finite: bool = False) -> float:
         """Return the number (text of one is taken); raise ConfigError otherwise."""
         value = self.value
         if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                raise self.fail(f"{what} must be a number, not {self.kind()}") from None
+            value = number_of(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fail(f"{what} must be a number, not {self.kind()}")
         try:
@@ -88,6 +84,8 @@ class Node:
             raise self.fail(f"{what} is too large for a number: {self.kind()}") from None
         if minimum is not None and not value >= minimum:
             raise self.fail(f"{what} must be at least {minimum:g}, but is {value:g}")
+        if finite and not math.isfinite(value):
+            raise self.fail(f"{what} must be finite, but is {value:g}")
         return value
 
     def choice(self, what: str, known: Iterable[str]) -> str:
@@ -109,8 +107,7 @@ class Node:
             return "nothing"
         if isinstance(value, bool):
             return "true" if value else "false"
-        shown = repr(value)
-        return shown if len(shown) <= 60 else shown[:57] + "..."
+        return short(value)
 
     def data(self) -> Data:
         """Return the plain data without its places."""

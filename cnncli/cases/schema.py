@@ -156,7 +156,7 @@ def _expectations() -> Schema:
 
 
 def _assertion() -> Schema:
-    index = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^-?\d*:-?\d*$"}]}
+    index = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^-?[0-9]*:-?[0-9]*$"}]}
     squared = {
         **_mapping({"npy": _SOURCE, "below": _NUMBER}),
         "required": ["npy", "below"],

@@ -34,6 +34,7 @@ __all__ = [
     "Source",
     "StandardInput",
     "Values",
+    "flag_of",
     "kind_hint",
     "parse_source",
     "refuse_shared_standard_input",
@@ -67,7 +68,14 @@ def parse_source(node: Node, name: str, folder: Path | None) -> Source | None:
             f"not {node.kind()}"
         )
     except CnncliError as error:
-        raise type(error)(f"tensor {name}: {error.message}", error.where or node.where) from None
+        # A flag of the tensor's own has said which tensor it is.
+        named = "" if node.where == flag_of(name) else f"tensor {name}: "
+        raise type(error)(f"{named}{error.message}", error.where or node.where) from None
+
+
+def flag_of(name: str) -> str:
+    """Return the flag that gives tensor `name`."""
+    return "--" + name.replace("_", "-")
 
 
 def refuse_shared_standard_input(sources: Mapping[str, Source | None]) -> None:

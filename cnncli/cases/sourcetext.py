@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -19,12 +20,12 @@ from cnncli.cases.sourcetypes import (
     StandardInput,
 )
 from cnncli.errors import TensorError
+from cnncli.numerals import number_of, whole_of
 
 _ARCHIVE = re.compile(r"(?is)(.+?\.np[yz]):(.*)")
 _RAW = re.compile(r"(?is)(.+?\.bin)(?::(.*))?")
 _CALLED = re.compile(r"([A-Za-z_]+)[(\[]+([0-9]+(?:[,x ]+[0-9]+)*)[,)\]]+")
 """A kind written as a call: normal(1,1,4,4)."""
-_NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _ELSEWHERE = {
     **dict.fromkeys(("randn", "gauss", "gaussian"), "normal"),
     **dict.fromkeys(("rand", "random"), "uniform"),
@@ -74,6 +75,25 @@ def source_from_text(text: str, where: str, folder: Path | None) -> Source:
     return NpyFile(where=where, path=path_of(text, folder), written=text)
 
 
+def raw_target(text: str) -> tuple[str, str] | None:
+    """Return the path and the type of `FILE.bin:TYPE`, None for another; raise TensorError.
+
+    A .bin does not tell what it holds, so its type is never left out.
+    """
+    match = _RAW.fullmatch(text)
+    if match is None:
+        return None
+    if match[2] in RAW_SIZES:
+        return match[1], match[2]
+    example = f"{match[1]}:float32"
+    if match[2] is None:
+        raise TensorError(f"raw numbers do not tell what they are: write their type, {example}")
+    raise TensorError(
+        f"{_clip(match[2])!r} is not a type of raw numbers{nearest(match[2], RAW_SIZES)}; "
+        f"known: {', '.join(RAW_SIZES)}, as in {example}"
+    )
+
+
 def path_of(written: str, folder: Path | None) -> Path:
     """Return the path that is meant, relative ones being relative to `folder`."""
     try:
@@ -117,7 +137,7 @@ def _random(text: str, kind: str, where: str) -> Random:
     for option in options:
         name, equals, value = option.partition("=")
         if not equals:
-            hint = "; sizes have an x between them" if option.isdigit() else ""
+            hint = "; sizes have an x between them" if whole_of(option) is not None else ""
             raise TensorError(f"{_clip(option)!r} is not an option, which is name=value{hint}")
         if name in given or (name == "zero_extend" and zero_extend):
             raise TensorError(f"{name} is given twice")
@@ -125,10 +145,8 @@ def _random(text: str, kind: str, where: str) -> Random:
             zero_extend = read_shape(value)
         elif name not in KINDS[kind]:
             given[name] = 0.0  # Random says which there are.
-        elif _NUMBER.match(value):
-            given[name] = float(value)
         else:
-            raise TensorError(f"{name} must be a number, not {_clip(value)!r}")
+            given[name] = _finite(name, value)
     return Random(
         where=where,
         zero_extend=zero_extend,
@@ -136,6 +154,14 @@ def _random(text: str, kind: str, where: str) -> Random:
         shape=shape,
         options=tuple(sorted(given.items())),
     )
+
+
+def _finite(name: str, value: str) -> float:
+    number = number_of(value)
+    if number is None or not math.isfinite(number):
+        wanted = "a number" if number is None else "a number that is finite"
+        raise TensorError(f"{name} must be {wanted}, not {_clip(value)!r}")
+    return number
 
 
 def _malformed_raw(path: str, rest: str | None) -> TensorError:

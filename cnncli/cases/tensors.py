@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from cnncli.cases.case import Case
 from cnncli.cases.draws import Streams, make_values
 from cnncli.cases.layout import inward, shape_inside, shape_outside, to_inside
-from cnncli.cases.sources import FileSource, Random, Source, Values, refuse_shared_standard_input
+from cnncli.cases.sources import (
+    FileSource,
+    Random,
+    Source,
+    Values,
+    flag_of,
+    refuse_shared_standard_input,
+)
 from cnncli.errors import CnncliError, GeometryError
 from cnncli.layers.base import Plan, Request, Shape, shape_text
 
@@ -100,7 +107,7 @@ def naming(name: str, source: Source) -> Iterator[None]:
     except CnncliError as error:
         if error.where and error.where != source.where:
             error.message = f"{error.where}: {error.message}"
-        if source.where != f"--{name.replace('_', '-')}":
+        if source.where != flag_of(name):
             error.message = f"{name}: {error.message}"
         error.where = source.where
         raise

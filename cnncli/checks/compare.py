@@ -51,7 +51,7 @@ def compare(
             mismatched=int(wrong.sum()),
             max_abs_error=_max(error),
             max_rel_error=_max(_shares(error, np.maximum(np.abs(a), np.abs(b)))),
-            norm_rel_error=_norm_ratio(a, b),
+            norm_rel_error=_difference_by_norm(a, b),
             sum_squared_error=float(np.sum(np.square(error))),
             passing_rtol=_least(_shares(error, np.abs(b))),
             passing_atol=_least(error),
@@ -83,14 +83,22 @@ def _shares(error: Array, sizes: Array) -> Array:
     return np.where(error == 0, 0, error / sizes)
 
 
-def _norm_ratio(a: Array, b: Array) -> float:
+def _difference_by_norm(a: Array, b: Array) -> float:
     """Return |a-b| / max(|a|, |b|), NaN where not all is finite."""
-    largest = max(_norm(a), _norm(b))
-    return _norm(a - b) / largest if largest else 0.0
+    return norm_ratio(a - b, a, b)
 
 
-def _norm(array: Array) -> float:
-    return float(np.sqrt(np.sum(np.square(array))))
+def norm_ratio(above: Array, *below: Array) -> float:
+    """Return |above| / max of |below|, 0 beside 0; NaN where not all is finite.
+
+    All are scaled by one power of two first: a square of 1e-200 is nothing, one of 1e200 infinite.
+    """
+    largest = max((_max(np.abs(array)) for array in below), default=0.0)
+    if not largest:
+        return 0.0
+    scale = np.ldexp(1.0, -int(np.frexp(largest)[1])) if np.isfinite(largest) else 1.0
+    norms = [float(np.sqrt(np.sum(np.square(array * scale)))) for array in (above, *below)]
+    return norms[0] / max(norms[1:])
 
 
 def _max(errors: Array) -> float:

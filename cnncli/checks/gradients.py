@@ -11,7 +11,7 @@ import numpy as np
 
 from cnncli.cases.case import GradcheckOptions
 from cnncli.checks.check import Check, Comparison, Verdict
-from cnncli.checks.compare import compare
+from cnncli.checks.compare import compare, norm_ratio
 from cnncli.checks.diagnosis import DIFFER, explain
 from cnncli.checks.identities import identities
 from cnncli.checks.numeric import (
@@ -52,7 +52,8 @@ def check_gradients(
         for name, array in ours.items()
         if name in plan.inputs or name == "dy"
     }
-    gradcheck = _Gradcheck(replace(problem, tensors=wide), options, seed, progress)
+    y_size = _largest(ours["y"]) if "y" in ours else 0.0
+    gradcheck = _Gradcheck(replace(problem, tensors=wide), options, seed, progress, y_size)
     checks = []
     for name in plan.gradients:
         if options.wrt is not None and name[1:] not in options.wrt:
@@ -102,6 +103,7 @@ class _Gradcheck:
     options: GradcheckOptions
     seed: int
     progress: Progress | None
+    y_size: float
 
     def reference(self, name: str) -> Reference:
         """Return what gradient `name` should be."""
@@ -110,7 +112,7 @@ class _Gradcheck:
         if ties is not None:
             problem = problem.changed(dy=np.where(ties.tied, 0.0, problem.tensors["dy"]))
         gap = ties.gap if ties else math.inf
-        method = choose_method(problem, source, options.method, options.step, gap)
+        method = choose_method(problem, source, options.method, options.step, gap, self.y_size)
         if ties and method.name == "central" and method.step > ties.gap:
             raise ConfigError(
                 f"step {method.step:g} is above half the smallest gap between a window's maximum "
@@ -268,7 +270,7 @@ def _judge(
         if is_zero and options.atol is None:
             # What a right gradient of zero is left with, in the precision that it was found in.
             atol = 64 * float_type(stored).eps * most + rounded
-        accuracy = float(np.linalg.norm(rounding)) / float(np.linalg.norm(n)) if n.any() else 0.0
+        accuracy = norm_ratio(rounding, n)
         is_finite = np.isfinite(n)
         allowed = atol + (0.0 if is_zero else rtol) * np.maximum(np.abs(a), np.abs(n))
         allowed = np.where(is_finite, allowed, -1.0)  # no gradient is right beside no number

@@ -21,6 +21,8 @@ from cnncli.layers.sharing import Link
 
 COMPLEX_STEP = 1e-20
 CURVED_STEP = 1e-4  # of the argument's own deviation: where truncation and rounding meet for bn
+SEEN = 2.0**-20  # of a number's size: a step that leaves it 32 bits of a difference
+ADDED = ("b", "beta")  # inputs that y takes as they are, whatever the size of the rest
 CHUNK_BYTES = 4 << 20
 LEAK_TRIALS = 8
 Progress = Callable[[str, int, int], None]
@@ -53,33 +55,41 @@ class NumericGradient:
 
 
 def choose_method(
-    problem: Problem,
-    name: str,
-    asked: str,
-    step: float | None,
-    gap: float,
+    problem: Problem, name: str, asked: str, step: float | None, gap: float, y_size: float = 0.0
 ) -> Method:
     """Return the method asked for, `auto` being the most accurate one for this layer and input.
 
-    `gap` bounds the step where y has kinks (max pooling): no winner changes within it.
+    `gap` bounds the step where y has kinks (max pooling): no winner changes within it. `y_size` is
+    the largest |y|, where it is known.
     """
-    layer, plan, tensors = problem.layer, problem.plan, problem.tensors
+    layer, plan, values = problem.layer, problem.plan, problem.tensors[name]
     linear, kinked = layer.linear_in(plan, name), math.isfinite(gap) or _has_kinks(plan)
     if asked == "auto":
         asked = "central" if linear or kinked else "complex-step"
-    if asked == "complex-step":
-        return Method(name=asked, step=step or COMPLEX_STEP)
     with np.errstate(all="ignore"):
-        if kinked:
-            chosen = min(1.0, gap)
-        elif linear:
-            # Exact whatever its size; the size of the argument keeps y from drowning it.
-            largest = float(np.abs(tensors[name]).max(initial=0.0))
-            chosen = 2.0 ** math.ceil(math.log2(largest)) if 1 < largest < 1e300 else 1.0
-        else:
-            deviation = float(np.std(tensors[name]))
-            chosen = CURVED_STEP * (deviation if deviation > 0 else 1.0)
-    return Method(name="central", step=step or chosen)
+        largest = float(np.abs(values).max(initial=0.0))
+        # Where y turns: bn's is straight within its sigma, sqrt(var + eps).
+        bend = math.hypot(float(np.std(values)), math.sqrt(plan.params.get("eps", 0.0)))
+    if asked == "complex-step":
+        is_ordinary = linear or kinked or not 0 < bend < math.inf or 1e-50 < bend < 1e50
+        chosen = COMPLEX_STEP * (1.0 if is_ordinary else _power(bend))
+    elif kinked:
+        chosen = min(max(1.0, SEEN * _power(largest)), gap)
+    elif linear:
+        # Exact whatever its size; the argument's size, and y's of what is added, keep y from
+        # drowning it.
+        chosen = max(1.0, _power(largest), SEEN * _power(y_size if name in ADDED else 0.0))
+    else:
+        deviation = float(np.std(values))
+        chosen = CURVED_STEP * (deviation if deviation > 0 else 1.0)
+    return Method(name=asked, step=step or chosen)
+
+
+def _power(size: float) -> float:
+    """Return the power of two at or above a size, 1 for none: far enough from overflow to add."""
+    if not 0 < size < math.inf:
+        return 1.0
+    return 2.0 ** min(1000, math.ceil(math.log2(size)))
 
 
 def _has_kinks(plan: Plan) -> bool:
@@ -170,7 +180,8 @@ class _Probe:
         if self.method.name == "complex-step":
             values = self.base + 1j * (step * masks)
             y = self.outputs_for(self.tensors, self.name, values)
-            slope, noise = y.imag / step, 0.0
+            # What is not finite has no slope, though its imaginary part may be a number.
+            slope, noise = np.where(np.isfinite(y.real), y.imag / step, np.nan), 0.0
         else:
             moved = step * masks
             values = np.empty((2 * many, *masks.shape[1:]))

@@ -29,7 +29,8 @@ class Ties:
 
     `tied` marks the windows of y with several winners and a dy to share; `edges` lists, for each of
     them (by flat output), the flat elements of x that tie. `gap` is half the smallest distance
-    between a window's winners and the rest: a step within it changes no winner.
+    between a window's winners and the rest: a step within it changes no winner. Infinite where
+    there is no rest.
     """
 
     tied: Array
@@ -77,7 +78,7 @@ def find_ties(problem: Problem) -> Ties | None:
     flat_wins, flat_places = wins.reshape(shape[0], -1), places.reshape(shape[0], -1)
     for window in np.flatnonzero(tied.reshape(-1)):
         edges[int(window)] = flat_places[flat_wins[:, window], window].tolist()
-    gap = float(known.min()) / 2 if known.size else 1.0
+    gap = float(known.min()) / 2 if known.size else math.inf
     return Ties(tied=tied, edges=edges, gap=gap, spread=apart)
 
 

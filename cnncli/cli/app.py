@@ -14,7 +14,7 @@ import typer
 from cnncli import __version__
 from cnncli.cli.completion import whole_words
 from cnncli.cli.lazy import LazyCommand, LazyGroup
-from cnncli.cli.stdout import leave_stdout, outlive_reader
+from cnncli.cli.stdout import leave_stdout, open_closed_streams, outlive_readers
 from cnncli.errors import CnncliError
 from cnncli.process import ONE_THREAD
 
@@ -149,12 +149,8 @@ def _root(
 def process() -> int:
     """Run the command line as a process of its own and return its exit status."""
     gc.set_threshold(GC_THRESHOLD)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # the shell closed it
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for good
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
-    outlive_reader()
+    open_closed_streams()
+    outlive_readers()
     try:
         return main()
     finally:
@@ -206,5 +202,5 @@ def main(args: Sequence[str] | None = None) -> int:
 def _complain(message: str, status: int) -> int:
     from cnncli.report.visible import say
 
-    say(f"error: {message}")
+    say("error: " + message.replace("\n", "\\n"))  # a file may have it in its name
     return status

@@ -16,11 +16,12 @@ from cnncli.cases.against import Against
 from cnncli.cases.config import Entry, read_settings
 from cnncli.cases.flags import flag_name
 from cnncli.cases.selection import Selection, judge_settings, parse_shard
-from cnncli.cli.call import take_run_options
+from cnncli.cli.call import IN_JSON, take_run_options
 from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
 from cnncli.cli.stdout import reader_has_gone
 from cnncli.errors import CnncliError, UsageError
 from cnncli.implementations.names import judge_installed, judge_name, names_files
+from cnncli.numerals import number_of, short, whole_of
 from cnncli.report.batchprogress import Progress
 from cnncli.report.gradefiles import csv_file, gradescope_file
 from cnncli.report.junit import JUnitFile
@@ -167,7 +168,9 @@ def _take_batch(values: dict[str, Any]) -> Batch:
     if values["scheduler"] is not None and values["jobs"] is not None:
         raise UsageError("the scheduler's own workers run the cases", "--jobs")
     timeout = _seconds(values["timeout"])
-    options = take_run_options(values, quiet=True)
+    jobs = _whole(values["jobs"], "--jobs", 1)
+    shown = IN_JSON if values["values"] else 0
+    options = replace(take_run_options(values, quiet=True, shown_bytes=shown), jobs=jobs)
     job = Job(
         options=options if timeout is None else replace(options, user_seconds=timeout),
         settings=tuple(read_settings(values["set"] or ())),
@@ -182,7 +185,7 @@ def _take_batch(values: dict[str, Any]) -> Batch:
     )
     return Batch(
         job=job,
-        jobs=_whole(values["jobs"], "--jobs", 1),
+        jobs=jobs,
         timeout=timeout,
         scheduler=values["scheduler"],
         fail_fast=bool(values["fail_fast"]),
@@ -192,20 +195,18 @@ def _take_batch(values: dict[str, Any]) -> Batch:
 def _whole(text: str | None, flag: str, default: int) -> int:
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and int(text[:9]) >= 1 and len(text) <= 4):
-        raise UsageError(f"must be a whole number from 1 to 9999, not {text!r}", flag)
-    return int(text)
+    number = whole_of(text)
+    if number is None or not 1 <= number <= 9999:
+        raise UsageError(f"must be a whole number from 1 to 9999, not {short(text)}", flag)
+    return number
 
 
 def _seconds(text: str | None) -> float | None:
     if text is None:
         return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e9:
-        raise UsageError(f"must be a number of seconds above 0, not {text!r}", "--timeout")
+    seconds = number_of(text)
+    if seconds is None or not 0 < seconds < 1e9:
+        raise UsageError(f"must be a number of seconds above 0, not {short(text)}", "--timeout")
     return seconds
 
 

@@ -14,6 +14,7 @@ from cnncli.cli.flags import Flag, GroupedCommand, switch_flag, text_flag, with_
 from cnncli.cli.layerflags import OUTPUT
 from cnncli.cli.threads import parse_threads
 from cnncli.errors import UsageError
+from cnncli.numerals import number_of, short, whole_of
 
 if TYPE_CHECKING:
     from cnncli.cases.case import Case
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TIMING = "Timing"
 WORKLOAD = "What is timed"
 DTYPES = ("float64", "float32")
+MOST_ROUNDS = 1_000_000
 
 
 def bench_flags() -> list[Flag]:
@@ -194,18 +196,18 @@ def _choice(text: str | None, known: tuple[str, ...], place: str) -> tuple[str, 
 def _whole(text: str | None, default: int, place: str) -> int:
     if text is None:
         return default
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"must be a whole number of at least 1, not {text!r}", place)
-    return int(text)
+    number = whole_of(text)
+    if number is None or not 1 <= number <= MOST_ROUNDS:
+        raise UsageError(
+            f"must be a whole number from 1 to {MOST_ROUNDS}, not {short(text)}", place
+        )
+    return number
 
 
 def _seconds(text: str | None, default: float, place: str) -> float:
-    try:
-        seconds = default if text is None else float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 3600:
-        raise UsageError(f"must be seconds from 0 to 3600, not {text!r}", place)
+    seconds = default if text is None else number_of(text)
+    if seconds is None or not 0 <= seconds <= 3600:
+        raise UsageError(f"must be seconds from 0 to 3600, not {short(text)}", place)
     return seconds
 
 

@@ -20,6 +20,7 @@ from cnncli.cases.flags import (
     unjudged_text,
 )
 from cnncli.cases.node import Node
+from cnncli.cases.paths import is_folder
 from cnncli.cli.pictures import Pictures
 from cnncli.cli.threads import use_threads
 from cnncli.cli.typed import command_line
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from cnncli.report.tables import Values
 
 STDOUT = "-"
+IN_JSON, IN_TABLE = 100, 600
+"""Bytes that an element takes at most while it is printed, as JSON and in a table (measured)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +67,18 @@ class Output:
             raise UsageError("--json and --out - both want standard output")
         if output.quiet and output.json:
             raise UsageError("--json prints, --quiet forbids it")
-        if output.out not in (None, STDOUT):
-            refuse_unwritable(Path(str(output.out)), "--out")
+        if output.out is not None and output.out != STDOUT:
+            refuse_unwritable(_target(output.out)[0], "--out")
         if output.save is not None:
             refuse_unwritable_folder(Path(output.save), "--save")
         return output
+
+    @property
+    def shown_bytes(self) -> int:
+        """What it takes to show an element of an output that is shown whole."""
+        if not self.values or self.silent:
+            return 0
+        return IN_JSON if self.json else IN_TABLE
 
     @property
     def silent(self) -> bool:
@@ -76,7 +86,9 @@ class Output:
         return self.quiet or self.out == STDOUT
 
 
-def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptions:
+def take_run_options(
+    values: dict[str, Any], *, quiet: bool = False, shown_bytes: int = 0
+) -> RunOptions:
     """Take the flags that bound a run out of a command's values, and set its threads."""
     from cnncli.report.progress import ProgressBar
 
@@ -87,6 +99,7 @@ def take_run_options(values: dict[str, Any], *, quiet: bool = False) -> RunOptio
         progress=None if quiet else ProgressBar(),
         explain=tuple(values.pop("explain", None) or ()),
         run_all=bool(values.get("run_all")),
+        shown_bytes=shown_bytes,
     )
 
 
@@ -178,7 +191,7 @@ def _tell_not_handed_in(base: Entry, flags: Mapping[str, Node], expect: Sequence
     from cnncli.cases.handedin import not_handed_in
     from cnncli.report.visible import say
 
-    folders = [text for text in expect if Path(text).is_dir()]
+    folders = [text for text in expect if is_folder(Path(text))]
     if not folders:
         return
     kept = {key: node for key, node in flags.items() if key not in ("expect", "convention")}
@@ -336,15 +349,30 @@ def save_config(path: Path | None, entries: Sequence[tuple[Entry, Case]]) -> Non
 
 
 def _write_y(result: Result, out: str) -> None:
-    from cnncli.runs.files import whole_file, write_array
+    from cnncli.runs.files import whole_file, write_array, write_raw
 
     y = result.tensors["y"].outside
     if out == STDOUT:
         write_array(sys.stdout.buffer, y)
         sys.stdout.buffer.flush()
     else:
-        with whole_file(Path(out), "--out") as stream:
-            write_array(stream, y)
+        path, dtype = _target(out)
+        with whole_file(path, "--out") as stream:
+            if dtype is None:
+                write_array(stream, y)
+            else:
+                write_raw(stream, y, dtype)
+
+
+def _target(out: str) -> tuple[Path, str | None]:
+    """Return the file of `--out` and the type of its raw numbers, None for .npy."""
+    from cnncli.cases.sourcetext import raw_target
+
+    try:
+        raw = raw_target(out)
+    except CnncliError as error:
+        raise error.at("--out") from None
+    return (Path(out), None) if raw is None else (Path(raw[0]), raw[1])
 
 
 def _save(results: Sequence[Result], folder: Path) -> None:

@@ -68,7 +68,7 @@ def _run_gradcheck(layer: Layer, values: dict[str, Any]) -> None:
     from cnncli.runs.one import run_case
 
     output = Output.take(values)
-    options = take_run_options(values, quiet=output.quiet)
+    options = take_run_options(values, quiet=output.quiet, shown_bytes=output.shown_bytes)
     pictures = take_pictures(values)
     refuse_unseen(output, pictures, options.explain)
     config = take_config_path(values)

@@ -145,7 +145,13 @@ def against_flag() -> Flag:
 def output_flags() -> list[Flag]:
     """Return the flags that say what is written where."""
     return [
-        text_flag("out", "Write y as .npy; - is standard output.", OUTPUT, "FILE", short="o"),
+        text_flag(
+            "out",
+            "Write y as .npy, FILE.bin:TYPE as raw numbers; - is standard output.",
+            OUTPUT,
+            "FILE",
+            short="o",
+        ),
         text_flag("save", "Write every tensor as NAME.npy, and result.json.", OUTPUT, "DIR"),
         switch_flag(
             "values", "Show outputs whole, or not at all. [default: large ones' corners]", OUTPUT

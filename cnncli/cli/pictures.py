@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnncli.cli.flags import Flag, switch_flag, text_flag
 from cnncli.errors import UsageError
+from cnncli.numerals import short, whole_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,7 +113,7 @@ def take_pictures(values: dict[str, Any]) -> Pictures:
 
 
 def _plane(text: str) -> tuple[int, ...]:
-    words = text.split(",")
-    if not all(word.strip().isascii() and word.strip().isdigit() for word in words):
-        raise UsageError(f"a plane is its indices, such as 0,2, not {text!r}", "--plane")
-    return tuple(int(word) for word in words)
+    indices = [whole_of(word) for word in text.split(",")]
+    if any(index is None or index < 0 for index in indices):
+        raise UsageError(f"a plane is its indices, such as 0,2, not {short(text)}", "--plane")
+    return tuple(index for index in indices if index is not None)

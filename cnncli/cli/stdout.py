@@ -1,6 +1,7 @@
-"""Standard output whose reader may leave: what is written then goes nowhere, and the work goes on.
+"""Standard streams that may be closed, full, or left by their reader, and the work goes on.
 
-So a pipe into `head` changes neither the exit status nor the files that were asked for.
+So a pipe into `head` changes neither the exit status nor the files that were asked for, and a
+message that nobody can be told does not change the exit status either.
 """
 
 from __future__ import annotations
@@ -11,30 +12,54 @@ import sys
 
 
 class _Pipe(io.FileIO):
-    """Where standard output's bytes go."""
+    """Where standard output's bytes go, or those of standard error."""
 
     reader_has_gone = False
+    outlives: type[OSError] = BrokenPipeError
 
     def write(self, data: object, /) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]  # whatever a buffer hands on
-        except BrokenPipeError:
+        except self.outlives:
             self.reader_has_gone = True
-            leave_stdout()
+            _lead_nowhere(self.fileno())
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-def outlive_reader() -> None:
-    """Make this process's standard output one that outlives its reader."""
-    old = sys.stdout
-    if isinstance(old, io.TextIOWrapper):
-        old.flush()
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Pipe(old.fileno(), "wb", closefd=False)),
-            encoding=old.encoding,
-            errors=old.errors,
-            line_buffering=old.line_buffering,
-        )
+class _ErrorPipe(_Pipe):
+    """Where standard error's bytes go: there is no other place to say that they cannot."""
+
+    outlives = OSError
+
+
+def open_closed_streams() -> None:
+    """Open the standard streams that the shell closed (`>&-`), at their own numbers, to nowhere.
+
+    Or else the next file that is opened, of results perhaps, would be standard output.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _lead_nowhere(number)
+            mode = "r" if name == "stdin" else "w"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115  # for good
+            setattr(sys, name, stream)
+
+
+def outlive_readers() -> None:
+    """Make this process's standard output and error ones that outlive their readers."""
+    sys.stdout = _outliving(sys.stdout, _Pipe)
+    sys.stderr = _outliving(sys.stderr, _ErrorPipe)
+
+
+def _outliving(old: object, kind: type[_Pipe]) -> io.TextIOWrapper:
+    assert isinstance(old, io.TextIOWrapper)
+    old.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(kind(old.fileno(), "wb", closefd=False)),
+        encoding=old.encoding,
+        errors=old.errors,
+        line_buffering=old.line_buffering,
+    )
 
 
 def reader_has_gone() -> bool:
@@ -45,4 +70,12 @@ def reader_has_gone() -> bool:
 
 def leave_stdout() -> None:
     """Write nothing more to standard output, not even at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1 if sys.stdout is None else sys.stdout.fileno())
+    _lead_nowhere(1 if sys.stdout is None else sys.stdout.fileno())
+
+
+def _lead_nowhere(number: int) -> None:
+    """Make a file number one that can be read and written, and holds nothing."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, number)  # for the processes of ours too, which inherit it
+    if nowhere != number:
+        os.close(nowhere)

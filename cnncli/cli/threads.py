@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cnncli.cli.flags import Flag, text_flag
 from cnncli.errors import UsageError
+from cnncli.numerals import short, whole_of
 from cnncli.runs.blas import core_count
 
 
@@ -19,9 +20,10 @@ def threads_flag(group: str) -> Flag:
 
 def parse_threads(text: str, place: str = "--threads") -> int:
     """Return a number of threads; raise UsageError."""
-    if not text.strip().isdecimal() or not 1 <= int(text) <= 1024:
-        raise UsageError(f"must be a whole number from 1 to 1024, not {text!r}", place)
-    return int(text)
+    number = whole_of(text)
+    if number is None or not 1 <= number <= 1024:
+        raise UsageError(f"must be a whole number from 1 to 1024, not {short(text)}", place)
+    return number
 
 
 def use_threads(text: str | None) -> None:

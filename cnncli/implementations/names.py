@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cnncli.cases.node import nearest
+from cnncli.cases.paths import is_folder
 from cnncli.errors import MissingExtraError, UsageError
 from cnncli.implementations.people.source import SUFFIXES
 
@@ -46,7 +47,7 @@ def names_files(text: str, base: Path | None = None) -> bool:
     if text in TAKEN:
         return False
     path = Path(text) if base is None else base / text
-    return text.endswith(SUFFIXES) or any(c in text for c in "/*?[" + os.sep) or path.is_dir()
+    return text.endswith(SUFFIXES) or any(c in text for c in "/*?[" + os.sep) or is_folder(path)
 
 
 def judge_name(text: str, where: str | None = None, base: Path | None = None) -> None:

@@ -7,7 +7,10 @@ never changes a bit of a result. The BLAS under them should run one thread (see 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import Thread
 from typing import TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -39,20 +42,20 @@ def each(blocks: Iterable[T], work: Callable[[T, W], object], make: Callable[[],
         for block in waiting:
             work(block, workspace)
         return
-    from threading import Thread
-
     waiting.reverse()
     errors: list[BaseException] = []
+    warns = np.geterr()  # which NumPy keeps for each thread
 
     def take() -> None:
         try:
-            workspace = make()
-            while not errors:
-                try:
-                    block = waiting.pop()
-                except IndexError:
-                    return
-                work(block, workspace)
+            with np.errstate(**warns):
+                workspace = make()
+                while not errors:
+                    try:
+                        block = waiting.pop()
+                    except IndexError:
+                        return
+                    work(block, workspace)
         except BaseException as error:  # raised again below
             errors.append(error)
 

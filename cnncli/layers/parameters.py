@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from cnncli.errors import ConfigError
+from cnncli.numerals import number_of, short, whole_of
 
 Ints: TypeAlias = tuple[int, ...]
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
@@ -21,7 +22,6 @@ PaddingValue: TypeAlias = "int | Ints | Pairs | str"
 
 CONVENTIONS = ("torch", "onnx", "keras")
 
-_WHOLE = re.compile(r"[-+]?[0-9]{1,30}\Z")
 _MAX_SIZE = 2**31 - 1
 """No axis of a tensor that fits a machine is larger; sums of such numbers stay exact."""
 
@@ -122,22 +122,20 @@ def show(value: object) -> str:
 
 
 def _whole(data: object, minimum: int | None = None, maximum: int = _MAX_SIZE) -> int:
-    if isinstance(data, str) and _WHOLE.match(data.strip()):
-        data = int(data, 10)
-    if isinstance(data, bool) or not isinstance(data, int):
+    value = whole_of(data) if isinstance(data, str) else data
+    if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"must be whole, but {_quote(data)} is not")
-    if minimum is not None and data < minimum:
-        raise ConfigError(f"must be at least {minimum}, but is {data}")
-    if data > maximum:
-        raise ConfigError(f"must be at most {maximum}, but is {_quote(data)}")
-    if data < -maximum:
-        raise ConfigError(f"must be at least {-maximum}, but is {_quote(data)}")
-    return data
+    if minimum is not None and value < minimum:
+        raise ConfigError(f"must be at least {minimum}, but is {_quote(value)}")
+    if value > maximum:
+        raise ConfigError(f"must be at most {maximum}, but is {_quote(value)}")
+    if value < -maximum:
+        raise ConfigError(f"must be at least {-maximum}, but is {_quote(value)}")
+    return value
 
 
 def _quote(data: object) -> str:
-    text = "nothing" if data is None else repr(data)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return "nothing" if data is None else short(data)
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,9 @@ class PerAxis(Kind):
     def schema(self) -> dict[str, object]:
         """Return the JSON Schema of the value."""
         whole = {"type": "integer", "minimum": self.minimum}
-        text = r"^\d+(,\d+)*$" if not self.words else rf"^(\d+(,\d+)*|{'|'.join(self.words)})$"
+        text = r"^[0-9]+(,[0-9]+)*$"
+        if self.words:
+            text = rf"^([0-9]+(,[0-9]+)*|{'|'.join(self.words)})$"
         return {
             "anyOf": [
                 whole,
@@ -205,7 +205,7 @@ class Padding(Kind):
         return tuple(self._pair(item) for item in data)
 
     def _one(self, data: object) -> int:
-        if isinstance(data, str) and not _WHOLE.match(data.strip()):
+        if isinstance(data, str) and whole_of(data) is None:
             words = f", or one of {', '.join(self.words)}" if self.words else ""
             raise ConfigError(
                 f"must be whole numbers such as 1, 1,2 or 0:1,2:1{words}, not {_quote(data)}"
@@ -267,15 +267,11 @@ class Real(Kind):
 
     def parse(self, data: object) -> float:
         """Return the number as a float."""
-        if isinstance(data, str):
-            try:
-                data = float(data)
-            except ValueError:
-                raise ConfigError(f"must be a number, not {_quote(data)}") from None
-        if isinstance(data, bool) or not isinstance(data, int | float):
+        written = number_of(data) if isinstance(data, str) else data
+        if isinstance(written, bool) or not isinstance(written, int | float):
             raise ConfigError(f"must be a number, not {_quote(data)}")
         try:
-            value = float(data)
+            value = float(written)
         except OverflowError:
             raise ConfigError("is too large for a number") from None
         if self.minimum is not None and not value >= self.minimum:

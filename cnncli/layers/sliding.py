@@ -92,20 +92,50 @@ def refuse_empty_windows(
     for axis, size, outputs, k, s, (before, _), d in zip(
         SPATIAL_AXES[len(spatial)], spatial, output, kernel, stride, padding, dilation, strict=True
     ):
-        for o in _suspects(size, outputs, k, s, before, d):
-            start = o * s - before
-            # The first offset that is not before the input; it is real if it is not after it.
-            first = max(0, -(start // d)) if start < 0 else 0
-            if first >= k or start + first * d >= size:
-                raise request.fault(
-                    "padding",
-                    f"of {before} makes window {o} along {axis} hold padding alone: its {k} "
-                    f"elements, {d} apart, start at {start} and miss the {size} real ones",
-                )
+        o = first_empty_window(size, outputs, kernel=k, stride=s, before=before, dilation=d)
+        if o is not None:
+            raise request.fault(
+                "padding",
+                f"of {before} makes window {o} along {axis} hold padding alone: its {k} "
+                f"elements, {d} apart, start at {o * s - before} and miss the {size} real ones",
+            )
 
 
-def _suspects(size: int, outputs: int, k: int, s: int, before: int, d: int) -> range | list[int]:
-    """Return the outputs whose window is not wholly inside: only those can be empty."""
-    left = min(outputs, -(-before // s))
-    right = max(left, (size - 1 - (k - 1) * d + before) // s + 1)
-    return [*range(left), *range(max(left, min(right, outputs)), outputs)]
+def first_empty_window(
+    size: int, outputs: int, *, kernel: int, stride: int, before: int, dilation: int
+) -> int | None:
+    """Return the first of `outputs` windows along an axis that holds padding alone, or None.
+
+    A closed form: an axis may have a billion windows, and none of them has been paid for yet.
+    """
+    if before > (kernel - 1) * dilation:
+        return 0  # which ends before the input; no later one does where the first does not
+    # A window that starts before the input steps over it where its first element that is not
+    # before it is after it: where (o * stride - before) mod dilation is `size` or more.
+    over = None
+    if dilation > size:
+        low, high = (size + before) % dilation, (before - 1) % dilation
+        over = 0 if low > high else _first_within(stride, dilation, low, high)
+    if over is not None and over * stride < before and over < outputs:
+        return over
+    beyond = -(-(size + before) // stride)  # the first that starts after the input
+    return beyond if beyond < outputs else None
+
+
+def _first_within(factor: int, modulus: int, low: int, high: int) -> int | None:
+    """Return the least n >= 0 with low <= n * factor mod modulus <= high, or None.
+
+    As Euclid's algorithm does, it goes from (factor, modulus) to (-modulus mod factor, factor):
+    n * factor = m * modulus + v, where no multiple of `factor` is within low..high, tells by v
+    which m are possible.
+    """
+    if low == 0:
+        return 0
+    factor %= modulus
+    if factor == 0:
+        return None
+    n = -(-low // factor)
+    if n * factor <= high:
+        return n
+    turns = _first_within(-modulus % factor, factor, low % factor, high % factor)
+    return None if turns is None else -(-(turns * modulus + low) // factor)

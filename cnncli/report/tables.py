@@ -25,6 +25,9 @@ from cnncli.runs.result import Result, TensorResult
 SMALL = 200
 """An output of no more elements is shown whole."""
 
+LINES = 100
+"""How many lines of an array are printed at a time."""
+
 Values = Literal["auto", "all", "none"]
 
 
@@ -210,7 +213,10 @@ def _show_values(console: Console, tensor: TensorResult, values: Values) -> None
     shape, array = shape_text(tensor.shape), tensor.outside
     if whole:
         console.print(f"{tensor.name} {shape}", style="bold")
-        console.print(make_text(_array_text(console, array, whole=True, full=values == "all")))
+        # Some lines at a time: what Rich takes grows with the square of a text's lines.
+        lines = _array_text(console, array, whole=True, full=values == "all").split("\n")
+        for start in range(0, len(lines), LINES):
+            console.print(make_text("\n".join(lines[start : start + LINES])))
     else:
         console.print(f"{tensor.name} {shape} (corners; --values shows all)", style="bold")
         for plane in ((0, 0), tuple(size - 1 for size in array.shape[:2])):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cnncli.errors import UsageError
+from cnncli.floats import BFLOAT16
 from cnncli.runs.result import FORMAT, Result
 
 if TYPE_CHECKING:
@@ -22,18 +23,23 @@ RECORD_NAME = "result.json"
 
 @contextlib.contextmanager
 def whole_file(path: Path, flag: str) -> Iterator[BinaryIO]:
-    """Open a file that takes its name only when it is complete; raise UsageError if it cannot."""
+    """Open a file that takes its name only when it is complete; raise UsageError if it cannot.
+
+    It is written through a link, and a file that was there keeps its mode.
+    """
     temporary = None
     try:
         if path.exists() and not path.is_file():
             with path.open("wb") as stream:  # a device or a pipe: there is nothing to replace
                 yield stream
             return
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
         with os.fdopen(handle, "wb") as stream:
             yield stream
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
         temporary = None
     except BrokenPipeError:
         raise
@@ -47,16 +53,19 @@ def whole_file(path: Path, flag: str) -> Iterator[BinaryIO]:
 
 def refuse_unwritable(path: Path, flag: str) -> None:
     """Raise UsageError where a file cannot be made, before there is anything to write to it."""
-    folder, reason = path.parent, None
+    reason = None
     try:
+        folder = path.parent
+        if path.is_symlink():
+            folder = Path(os.path.realpath(path)).parent
         if path.is_dir():
             reason = "it is a folder"
+        elif path.exists() and not path.is_file():  # which of a name that is too long is an error
+            reason = None if os.access(path, os.W_OK) else "it may not be written to"
         elif not folder.is_dir():
             reason = f"there is no folder {folder}"
-        elif not os.access(folder, os.W_OK) and not os.access(path, os.W_OK):
+        elif not os.access(folder, os.W_OK):
             reason = f"{folder} may not be written to"
-        else:
-            path.exists()  # which a name that is too long cannot
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     if reason is not None:
@@ -92,6 +101,38 @@ def write_array(stream: BinaryIO, array: NDArray[Any]) -> None:
     # NumPy seeks in whatever it knows to be a file, which a pipe is, too.
     plain = SimpleNamespace(write=stream.write)
     np.lib.format.write_array(plain, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def write_raw(stream: BinaryIO, array: NDArray[Any], dtype: str) -> None:
+    """Write an array as raw little-endian numbers of a type, C order; see RawFile.
+
+    Rounds to the nearest number of a float type; raises UsageError where a type of whole numbers
+    cannot hold what is there.
+    """
+    import numpy as np
+
+    if dtype == "bfloat16":
+        raw = (_as_bfloat16(array).view(np.uint32) >> 16).astype("<u2")
+    else:
+        with np.errstate(all="ignore"):
+            raw = array.astype(np.dtype(dtype).newbyteorder("<"))
+            lost = (raw != array) if raw.dtype.kind in "iu" else np.zeros((), bool)
+        if lost.any():
+            number = array[np.unravel_index(int(lost.argmax()), array.shape)]
+            raise UsageError(f"{dtype} cannot hold {number:g}: give a float type", "--out")
+    stream.write(raw.tobytes())
+
+
+def _as_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the nearest numbers of bfloat16, ties to even, as float32."""
+    import numpy as np
+
+    wide = array.astype(np.float64)
+    with np.errstate(all="ignore"):
+        least = BFLOAT16.least_exponent + 1 - BFLOAT16.significand
+        place = np.maximum(np.frexp(wide)[1] - BFLOAT16.significand, least)
+        rounded = np.ldexp(np.rint(np.ldexp(wide, -place)), place).astype(np.float32)
+    return np.ascontiguousarray(rounded)
 
 
 def save_result(result: Result, folder: Path) -> None:

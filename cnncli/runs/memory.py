@@ -6,20 +6,21 @@ import os
 import re
 
 from cnncli.errors import MemoryBoundError, UsageError
+from cnncli.numerals import short
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 MOST = 1 << 60
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?\Z", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
     """Return the bytes that `512M`, `1.5GiB` or `1000000` means; raise UsageError."""
     match = _SIZE.match(text.strip())
     if match is None:
-        raise UsageError(f"must be a size such as 512M or 2G, not {text!r}", "--max-memory")
+        raise UsageError(f"must be a size such as 512M or 2G, not {short(text)}", "--max-memory")
     amount = float(match[1]) * _UNITS[match[2].lower()]
     if amount > MOST:
-        raise UsageError(f"must be at most {size_text(MOST)}, but is {text[:40]}", "--max-memory")
+        raise UsageError(f"must be at most {size_text(MOST)}, but is {short(text)}", "--max-memory")
     size = int(amount)
     if size < 1:
         raise UsageError(f"must be above 0, but is {text}", "--max-memory")
@@ -51,11 +52,17 @@ def free_bytes() -> int:
         return 4 << 30
 
 
-def judge_memory(needed: int, bound: int | None) -> None:
-    """Raise MemoryBoundError where a case needs more than `bound`, or than half of what is free."""
-    limit = free_bytes() // 2 if bound is None else bound
+def judge_memory(needed: int, bound: int | None, jobs: int = 1) -> None:
+    """Raise MemoryBoundError where a case needs more than `bound`.
+
+    Without one that is half of what is free, shared among the `jobs` that run at once.
+    """
+    limit = free_bytes() // 2 // jobs if bound is None else bound
     if needed > limit:
-        which = "--max-memory" if bound is not None else "half of the free memory (--max-memory)"
+        which = "--max-memory"
+        if bound is None:
+            share = f"one of {jobs} shares of " if jobs > 1 else ""
+            which = f"{share}half of the free memory (--max-memory)"
         raise MemoryBoundError(
             f"this case needs up to {size_text(needed)}, more than {which} allows: "
             f"{size_text(limit)}"

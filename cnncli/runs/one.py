@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,10 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
         judge_name(asked.text, asked.where, asked.base)
         judge_installed(asked.text, asked.where)
     needed = needed_bytes(ingredients, plan, backward=case.wants_backward)
-    judge_memory(needed, options.max_memory)
+    if options.shown_bytes:
+        shown = dict(plan.outputs) | (dict(plan.gradients) if case.wants_backward else {})
+        needed += options.shown_bytes * sum(math.prod(shape) for shape in shown.values())
+    judge_memory(needed, options.max_memory, options.jobs)
     return plan, needed
 
 

@@ -11,7 +11,11 @@ class RunOptions:
     """What a command asks of every case that it runs."""
 
     max_memory: int | None = None
-    """Bytes; None is half of what is free."""
+    """Bytes; None is half of what is free, shared among the jobs."""
+    jobs: int = 1
+    """How many cases run at once."""
+    shown_bytes: int = 0
+    """What it takes to show an element of an output or gradient: see cli/call."""
     progress: Callable[[str, int, int], None] | None = None
     """Told of a long gradient check the tensor, the evaluations made and those there will be."""
     explain: tuple[str, ...] = ()

@@ -362,3 +362,53 @@ def test_some_elements_are_seen_too() -> None:
     assert ended.status == 0, ended.err
     assert "numeric" in ended.out
     assert "!! not finite" in ended.out
+
+
+SIZES = [
+    ("pool", "--x", "normal:2x2x6x6,scale=1e16", "-k", "2"),
+    ("pool", "--x", "normal:2x2x6x6,scale=1e300", "-k", "3", "-s", "1"),
+    ("pool", "--x", "normal:2x2x6x6,scale=1e-300", "-k", "2"),
+    ("pool", "--x", "normal:2x2x6x6,scale=1e300", "-k", "2", "--mode", "avg"),
+    ("pad", "--x", "normal:2x2x6x6,scale=1e300", "-p", "1"),
+    ("bn", "--x", "normal:2x2x6x6,scale=1e150"),
+    ("bn", "--x", "normal:2x2x6x6,scale=1e-300"),
+    ("bn", "--x", "normal:2x2x6x6,scale=1e-100", "--eps", "1e-300"),
+    ("bn", "--x", "normal:2x2x6x6", "--gamma", "normal:2,scale=1e200"),
+    ("bn", "--x", "normal:2x2x6x6,scale=1e150", "--running-mean", "zeros", "--running-var", "ones"),
+    ("conv", "--x", "normal:2x2x5x5,scale=1e-200", "--w", "normal:1x2x2x2"),
+    ("conv", "--x", "normal:2x2x5x5,scale=1e200", "--w", "normal:1x2x2x2", "--b", "ones"),
+    ("conv", "--x", "normal:2x2x5x5", "--w", "normal:1x2x2x2", "--dy", "normal,scale=1e-200"),
+]
+
+
+@pytest.mark.parametrize("args", SIZES)
+def test_numbers_of_any_size_are_differentiated(args: tuple[str, ...]) -> None:
+    """What is right passes, and what is half of it does not."""
+    wrt = ("--wrt", "x,b") if "--b" in args else ()  # that of w overflows
+    passed = call("gradcheck", *args, *wrt, "--json", "--save", "saved")
+    assert (passed.status, passed.err) == (0, "")
+    checks = passed.result["checks"]
+    assert {check["verdict"] for check in checks} == {"pass"}
+    names = [check["tensor"] for check in numeric(checks)]
+    for name in names:
+        np.save("half.npy", np.load(f"saved/{name}.npy") / 2)
+        judged = call("gradcheck", *args, *wrt, "--json", "--expect", f"{name}=half.npy")
+        verdicts = {c["tensor"]: c["verdict"] for c in numeric(judged.result["checks"])}
+        assert verdicts == {other: "fail" if other == name else "pass" for other in names}
+
+
+def test_a_tie_among_numbers_so_large_that_they_are_whole() -> None:
+    ended = call("gradcheck", "pool", "--x", "normal:2x2x6x6,loc=1e16", "-k", "2", "--json")
+    assert ended.result["checks"][0]["verdict"] == "kink"
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("method", ["central", "complex-step"])
+def test_what_is_not_finite_has_no_gradient(number: float, method: str) -> None:
+    """The imaginary part of a NaN may be a number, and says nothing."""
+    np.save("x.npy", np.full((2, 2, 4, 4), number))
+    ended = call("gradcheck", "pool", "--x", "x.npy", "-k", "2", "--method", method, "--json")
+    assert ended.status == 1
+    (check,) = numeric(ended.result["checks"])
+    assert check["verdict"] == "fail"
+    assert "not finite" in check["note"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain, combinations
 
 import numpy as np
@@ -101,4 +102,4 @@ def test_ties_gaps_and_groups() -> None:
     tensors = {"x": np.zeros((1, 1, 1, 2)), "dy": np.ones((1, 1, 1, 2))}
     ties = find_ties(Problem(layer=layer, plan=plan, tensors=tensors))
     assert ties is not None
-    assert (ties.edges, ties.gap) == ({}, 1.0)
+    assert (ties.edges, ties.gap) == ({}, math.inf)

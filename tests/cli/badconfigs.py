@@ -121,6 +121,16 @@ VALUES = [
 SOURCES = [
     bad("no file", HEAD.replace("normal:2x3x5x4", "absent.npy"), "c.yaml:3:14", "absent.npy"),
     bad("a number", HEAD.replace('"normal:2x3x5x4"', "3"), "c.yaml:3:14", "x", "3"),
+    bad(
+        "a size with an underscore",
+        HEAD.replace('"normal:2x3x5x4"', '{random: normal, shape: [1, "1_0"]}'),
+        *("c.yaml:3:42", "a size in shape", "'1_0'"),
+    ),
+    bad(
+        "a size in other digits",
+        HEAD.replace('"normal:2x3x5x4"', '{random: normal, shape: ["\u0663", 2]}'),
+        *("c.yaml:3:39", "a size in shape"),
+    ),
     bad("two forms", HEAD.replace('"normal:2x3x5x4"', "{npy: a, npz: b}"), "c.yaml:3:28", "npz"),
     bad(
         "form misspelt", HEAD.replace('"normal:2x3x5x4"', "{vlaues: [1]}"), "c.yaml:3:15", "values"
@@ -161,6 +171,14 @@ EXPECT = [
     bad("no assertion", HEAD + "expect: {y: {rtol: 1}}", "c.yaml:4:13", "checks nothing"),
     bad("empty list", HEAD + "expect: {y: []}", "c.yaml:4:13", "empty list"),
     bad("sum of text", HEAD + "expect: {y: {sum: ten}}", "c.yaml:4:19", "'ten'"),
+    bad("sum with an underscore", HEAD + 'expect: {y: {sum: "1_0"}}', "c.yaml:4:19", "'1_0'"),
+    bad("sum in other digits", HEAD + 'expect: {y: {sum: "\u0663"}}', "c.yaml:4:19", "a number"),
+    bad("points without end", HEAD + "points: .inf", "c.yaml:4:9", "points", "finite"),
+    bad(
+        "an error below all that there are",
+        HEAD + "expect: {y: {sum_squared_error: {npy: y.npy, below: .inf}}}",
+        *("c.yaml:4:53", "below", "finite"),
+    ),
     bad("shape of a number", HEAD + "expect: {y: {shape: 3}}", "c.yaml:4:21", "a list", "3"),
     bad("negative size", HEAD + "expect: {y: {shape: [2, -3]}}", "c.yaml:4:25", "-3"),
     bad("at without values", HEAD + "expect: {y: {at: [0], sum: 1}}", "c.yaml:4:18", "values"),

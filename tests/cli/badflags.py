@@ -11,6 +11,9 @@ _HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000, 1000, 1000,
 TERABYTE = b"\x93NUMPY\x01\x00" + len(_HEADER).to_bytes(2, "little") + _HEADER
 """A .npy that claims a terabyte and holds nothing."""
 
+DIGITS = "9" * 4301
+"""More than Python reads as a number without complaint."""
+
 CONV = ("conv", "--x", X, "--w", W)
 POOL = ("pool", "--x", X)
 PAD = ("pad", "--x", X)
@@ -40,6 +43,10 @@ USAGE = [
     bad("surplus argument", (*CONV, "extra"), "cnncli conv: got", "extra"),
     bad("run without a path", ("run",), "PATH"),
     bad("gradcheck without a layer's name", ("gradcheck", "relu"), "relu"),
+    bad("a .bin without a type", (*CONV, "--out", "y.bin"), "--out", "y.bin:float32"),
+    bad("a .bin of no type", (*CONV, "--out", "y.bin:flaot16"), "--out", "float16?"),
+    bad("a .bin of a shape", (*CONV, "--out", "y.bin:int8:2x3"), "--out", "'int8:2x3'"),
+    bad("whole numbers of y", (*CONV, "--out", "y.bin:int8"), "--out", "int8 cannot hold"),
     bad("--out - with --json", (*CONV, "--out", "-", "--json"), "--json", "--out -"),
     bad("--quiet with --json", (*CONV, "--quiet", "--json"), "--json", "--quiet"),
     bad("--rtol with nothing to judge", (*CONV, "--rtol", "1"), "--rtol"),
@@ -53,6 +60,28 @@ USAGE = [
 ]
 
 PARAMETERS = [
+    bad("stride with an underscore", (*CONV, "--stride", "1_0"), "--stride", "'1_0'"),
+    bad("stride in other digits", (*CONV, "--stride", "\u0663"), "--stride", "must be whole"),
+    bad("step with an underscore", ("gradcheck", *CONV, "--step", "1_0"), "--step", "'1_0'"),
+    bad("step in other digits", ("gradcheck", *CONV, "--step", "\u0663"), "--step", "a number"),
+    bad("stride of 4301 digits", (*CONV, "--stride", DIGITS), "--stride", "...", "must be"),
+    bad("seed of 4301 digits", (*CONV, "--seed", DIGITS), "--seed", "..."),
+    bad("step of 4301 digits", ("gradcheck", *CONV, "--step", DIGITS), "--step", "finite"),
+    bad("plane of 4301 digits", (*CONV, "--show", "--plane", DIGITS), "--plane", "..."),
+    bad("plane in other digits", (*CONV, "--show", "--plane", "0,\u0663"), "--plane", "0,2"),
+    bad("threads of 4301 digits", (*CONV, "--threads", DIGITS), "--threads", "1024", "..."),
+    bad("threads in other digits", (*CONV, "--threads", "\u0663"), "--threads", "1024"),
+    bad("repeat of 4301 digits", ("bench", "--repeat", DIGITS), "--repeat", "..."),
+    bad("repeat in other digits", ("bench", "--repeat", "\u0663"), "--repeat", "whole number"),
+    bad("min-time with an underscore", ("bench", "--min-time", "0_1"), "--min-time", "seconds"),
+    bad("max-memory in other digits", (*CONV, "--max-memory", "\u0663G"), "--max-memory"),
+    bad("jobs of 4301 digits", ("run", "one.yaml", "--jobs", DIGITS), "--jobs", "..."),
+    bad("timeout with an underscore", ("run", "one.yaml", "--timeout", "1_0"), "--timeout"),
+    bad(
+        "set to what is no UTF-8",
+        ("run", "one.yaml", "--set", "tensors.x=\udcff"),
+        *("--set", "tensors.x", "UTF-8"),
+    ),
     bad("kernel written as a shape", (*POOL, "--kernel", "2x2"), "--kernel", "write 2,2"),
     bad("stride 0", (*CONV, "--stride", "0"), "--stride", "at least 1", "is 0"),
     bad("stride of text", (*CONV, "--stride", "two"), "--stride", "'two'"),
@@ -333,6 +362,8 @@ PLACES = [
 ]
 
 CONFIGS = [
+    bad("a line end in a name", ("pad", "--config", "a\nerror: b.yaml"), r"a\nerror: b.yaml"),
+    bad("a line end in a tensor's name", ("pad", "-p", "1", "--x", "a\nb.npy"), r"a\nb.npy"),
     bad("no config", ("conv", "--config", "absent.yaml"), "absent.yaml", "No such file"),
     bad("config of several cases", ("pad", "--config", "two.yaml"), "two.yaml", "2 cases", "two#1"),
     bad("config without that case", ("pad", "--config", "two.yaml::two#3"), "two#3", "two#2"),

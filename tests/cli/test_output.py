@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import errno
 import io
+import json
+import math
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnncli import __version__
 from cnncli.layers.table import LAYERS
+from cnncli.runs.files import write_raw
 from tests.cli.invoke import call, spawn
 
 CONV = ("conv", "--x", "normal:2x3x5x4", "--w", "normal:4x3x3x2")
@@ -386,3 +392,115 @@ def test_results_beside_the_tensors_are_said_not_to_be_judged(tmp_path: Path) ->
     ended = call("conv", "--tensors", npz, *flags.split())
     assert ended.status == 1
     assert "not judged" not in ended.out
+
+
+RAW = {
+    "float16": "<f2",
+    "float32": "<f4",
+    "float64": "<f8",
+    "int8": "i1",
+    "uint8": "u1",
+    "int32": "<i4",
+}
+
+
+@pytest.mark.parametrize("dtype", [*RAW, "bfloat16"])
+def test_raw_numbers_are_read_back(dtype: str) -> None:
+    low, high = ("0", "9") if dtype == "uint8" else ("-90", "90")
+    pad = ("pad", "--x", f"integers:1x2x3x4,low={low},high={high}", "-p", "1")
+    assert call(*pad, "-o", f"y.bin:{dtype}", "--save", "saved").status == 0
+    y = np.load("saved/y.npy")
+    if dtype in RAW:
+        np.testing.assert_array_equal(np.fromfile("y.bin", RAW[dtype]).reshape(y.shape), y)
+    back = call("compare", f"y.bin:{dtype}:1x2x5x6", "saved/y.npy", "--rtol", "0", "--atol", "0")
+    assert back.status == 0
+
+
+@given(st.floats(width=32) | st.floats())
+def test_the_nearest_bfloat16(number: float) -> None:
+    """By the two numbers of bfloat16 beside it, found by their bits."""
+    stream = io.BytesIO()
+    write_raw(stream, np.array([number]), "bfloat16")
+    (bits,) = np.frombuffer(stream.getvalue(), "<u2")
+    found = float(as_float32(int(bits)))
+    if math.isnan(number):
+        assert math.isnan(found)
+        return
+    assert math.copysign(1, found) == math.copysign(1, number)
+    size, bits = abs(number), int(bits) & 0x7FFF
+    if math.isinf(found):
+        assert size >= float(as_float32(0x7F7F)) + 2.0**119
+        return
+    error = abs(Fraction(size) - Fraction(abs(found)))
+    for other in {max(bits - 1, 0), min(bits + 1, 0x7F7F)} - {bits}:
+        away = abs(Fraction(size) - Fraction(float(as_float32(other))))
+        assert error < away or (error == away and bits % 2 == 0)
+
+
+def as_float32(bits: int) -> np.float32:
+    return np.array([bits << 16], np.uint32).view(np.float32)[0]  # type: ignore[no-any-return]
+
+
+def test_out_is_written_through_a_link_and_keeps_the_mode() -> None:
+    Path("inside").mkdir()
+    Path("inside/y.npy").touch(mode=0o600)
+    os.chmod("inside/y.npy", 0o600)
+    Path("link.npy").symlink_to("inside/y.npy")
+    Path("dangling.npy").symlink_to("inside/new.npy")
+    for out, file in (("link.npy", "y.npy"), ("dangling.npy", "new.npy")):
+        assert call(*PAD, "--out", out).status == 0
+        assert Path(out).is_symlink()
+        assert np.load(f"inside/{file}").shape == (2, 3, 7, 6)
+    assert Path("inside/y.npy").stat().st_mode & 0o777 == 0o600
+    assert len(list(Path("inside").iterdir())) == 2
+
+
+def test_a_name_as_long_as_a_name_may_be() -> None:
+    name = "y" * 251 + ".npy"
+    assert call(*PAD, "--out", name).status == 0
+    assert Path(name).exists()
+    assert call(*PAD, "--out", "y" + name).status == 2
+
+
+SHELL = '"$0" -m cnncli "$@" '
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--help",),
+        ("pad", "--help"),
+        PAD,
+        (*PAD, "--out", "y.npy"),
+        ("run", "c.yaml", "--results", "r.jsonl"),
+        ("run", "c.yaml", "c.yaml", "--results", "r.jsonl", "--jobs", "2"),
+    ],
+)
+def test_closed_standard_streams(args: tuple[str, ...], closed: str) -> None:
+    """Nothing else takes their numbers, and what was asked for is written."""
+    case = "{layer: pad, params: {padding: 1}, tensors: {x: 'ones:1x1x2x2'}}"
+    Path("c.yaml").write_text(f"cases: [{case}, {case}]\n")
+    command = ["sh", "-c", SHELL + closed, sys.executable, *args]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    if "--results" in args:
+        lines = Path("r.jsonl").read_text().splitlines()
+        assert [json.loads(line)["status"] for line in lines] == ["done"] * 2
+    if "--out" in args:
+        assert np.load("y.npy").shape == (2, 3, 7, 6)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("error", ["2>/dev/full", "2>&-"])
+def test_a_message_that_nobody_gets_changes_no_status(error: str) -> None:
+    Path("c.yaml").write_text(FAILING)
+    for args, status in (
+        (("pad", "--x", "nope.npy", "-p", "1"), 2),
+        (("pad", "--nosuch"), 2),
+        (("run", "c.yaml"), 1),
+        (PAD, 0),
+    ):
+        command = ["sh", "-c", SHELL + error, sys.executable, *args]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        assert done.returncode == status

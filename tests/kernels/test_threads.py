@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from cnncli.kernels import threads
@@ -39,3 +40,19 @@ def test_an_error_is_raised_here(number: int) -> None:
     with pytest.raises(MemoryError, match="block 7"):
         threads.each(range(20), work, object)
     assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_what_numpy_warns_of_is_the_same_in_every_thread(number: int) -> None:
+    """NumPy keeps that for each thread, and a new one warns; warnings are errors here."""
+    threads.set_threads(number)
+    together = threading.Barrier(number, timeout=10)
+
+    def work(_: int, space: object) -> None:
+        together.wait()
+        assert np.isnan(np.float64(np.inf) - np.float64(np.inf))
+
+    with np.errstate(invalid="ignore"):
+        threads.each(range(number), work, object)
+    with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):
+        threads.each(range(number), work, object)
