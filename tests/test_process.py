@@ -119,6 +119,15 @@ def test_a_supervisor_that_is_asked_to_end_ends_all(number: int, tmp_path: Path)
         assert not os.listdir(tmp_path)
 
 
+@linux
+def test_one_whose_supervisor_is_killed_is_killed_too() -> None:
+    with Process("tests.processes:sleeps") as process:
+        process.channel.recv(5)
+        os.kill(process._supervisor.pid, signal.SIGKILL)
+        assert process.channel.recv(1) == b""  # the end of the only other holder
+        assert process.how_ended(20) == f"was killed by SIGKILL{HINT}"
+
+
 def test_a_folder_that_is_filled_ends_its_process(tmp_path: Path) -> None:
     began = time.monotonic()
     with Process("tests.processes:writes", scratch_in=str(tmp_path)) as process:

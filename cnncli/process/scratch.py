@@ -31,8 +31,12 @@ class Scratch:
         folders = ["."]
         while folders:
             path = folders.pop()
-            with contextlib.suppress(OSError), _opened(path, self._root) as folder:
-                for entry in os.scandir(folder):
+            with (
+                contextlib.suppress(OSError),
+                _opened(path, self._root) as folder,
+                os.scandir(folder) as entries,
+            ):
+                for entry in entries:
                     count += 1
                     size += entry.stat(follow_symlinks=False).st_blocks * 512
                     if size > MOST_BYTES or count > MOST_FILES:

@@ -65,7 +65,7 @@ class Process:
         lifeline, self._lifeline = os.pipe()
         self._told, tell = os.pipe()
         order = {
-            "path": [os.path.abspath(place) for place in sys.path if place],
+            "path": [os.path.abspath(place) for place in sys.path],
             "arguments": arguments,
             "scratch_in": scratch_in,
             "channel": theirs.fileno(),
