@@ -88,7 +88,7 @@ class Process:
                 stdout=subprocess.DEVNULL if is_quiet else 2,
                 stderr=subprocess.DEVNULL if is_quiet else None,
                 pass_fds=(lifeline, tell, theirs.fileno()),
-                start_new_session=True,  # what a terminal sends, it sends to us
+                process_group=0,  # what a terminal sends, it sends to us
             )
         except OSError as error:
             self.channel.close()
