@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.cli.batches import environment
+from tests.cli.batches import descendants, environment
 
 SMALL = """
 name: small
@@ -70,11 +70,10 @@ def _processor() -> float:
 
 
 def _peak(pid: int) -> int:
-    """Return the largest peak of a process and of those that it started, in KiB."""
+    """Return the largest peak of a process and of those that came of it, in KiB."""
     found = 0
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for process in (str(pid), *children):
+        for process in (pid, *descendants(pid)):
             for line in Path(f"/proc/{process}/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     found = max(found, int(line.split()[1]))

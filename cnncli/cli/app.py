@@ -14,11 +14,11 @@ import typer
 from cnncli import __version__
 from cnncli.cli.completion import whole_words
 from cnncli.cli.lazy import LazyCommand, LazyGroup
+from cnncli.cli.status import BAD_INPUT, OUR_FAULT, EndedError, end_like_ctrl_c, interruption
 from cnncli.cli.stdout import leave_stdout, open_closed_streams, outlive_readers
 from cnncli.errors import CnncliError
-from cnncli.process import ONE_THREAD
+from cnncli.process.threads import ONE_THREAD
 
-BAD_INPUT, OUR_FAULT, INTERRUPTED = 2, 3, 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What writing fails with where there is no room, or the device is out of order."""
 # Imports make some 100,000 objects that all stay: looking through them at every 700th new one, as
@@ -148,6 +148,7 @@ def _root(
 
 def process() -> int:
     """Run the command line as a process of its own and return its exit status."""
+    end_like_ctrl_c()
     gc.set_threshold(GC_THRESHOLD)
     open_closed_streams()
     outlive_readers()
@@ -174,8 +175,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return _complain(str(error), BAD_INPUT)
         show()
         return BAD_INPUT
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort, EndedError) as error:
+        return _complain(*interruption(error))
     except BrokenPipeError:
         leave_stdout()
         return 0

@@ -17,7 +17,7 @@ from cnncli.cases.config import Entry, read_settings
 from cnncli.cases.flags import flag_name
 from cnncli.cases.selection import Selection, judge_settings, parse_shard
 from cnncli.cli.call import IN_JSON, take_run_options
-from cnncli.cli.status import BAD_INPUT, INTERRUPTED, PASSED, exit_of
+from cnncli.cli.status import BAD_INPUT, PASSED, EndedError, exit_of, interruption
 from cnncli.cli.stdout import reader_has_gone
 from cnncli.errors import CnncliError, UsageError
 from cnncli.implementations.names import judge_installed, judge_name, names_files
@@ -93,10 +93,11 @@ def run_command(values: dict[str, Any]) -> int:
                 [tally, grades, *files, *views],
                 (lambda: False) if is_wanted else reader_has_gone,
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, EndedError) as error:
             done = f"{len(grades.rows)} of {len(units.submissions)} submissions were judged"
-            say(f"error: interrupted{f'; {done}' if people else ''}")
-            return INTERRUPTED
+            what, status = interruption(error)
+            say(f"error: {what}{f'; {done}' if people else ''}")
+            return status
         return _status(tally, selection)
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from threading import Thread
 from typing import TypeVar
 
-import numpy as np
-
 T = TypeVar("T")
 W = TypeVar("W")
 
@@ -42,6 +40,8 @@ def each(blocks: Iterable[T], work: Callable[[T, W], object], make: Callable[[],
         for block in waiting:
             work(block, workspace)
         return
+    import numpy as np  # not for who only sets the number
+
     waiting.reverse()
     errors: list[BaseException] = []
     warns = np.geterr()  # which NumPy keeps for each thread

@@ -489,7 +489,7 @@ def hand_out(
                     sink.take(result)
             if is_enough():
                 return
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         # What is done is written; whoever is interrupted hears how much that is.
         for sink in sinks:
             sink.end()

@@ -5,16 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-THREAD_VARIABLES = (
-    "OPENBLAS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "GOTO_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-"""What says how many threads a BLAS may run, read as it is loaded."""
-
 HOLDING_BACK = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NPY_DISABLE_CPU_FEATURES")
 _NARROW = ("Haswell", "Zen", "Sandybridge", "Nehalem", "Prescott", "Core2", "Barcelona")
 

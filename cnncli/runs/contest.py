@@ -1,4 +1,4 @@
-"""The processes of a benchmark: one a contender, timed in turns, driven over pipes.
+"""The processes of a benchmark: one a contender, timed in turns, driven over sockets.
 
 Two libraries' thread pools in one process slow each other down, by up to five times; so every
 contender has a process (cnncli.runs.contestant), and while one computes the others are stopped: the
@@ -8,25 +8,21 @@ next contender needs.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
 from cnncli.cases.case import Case
 from cnncli.errors import CnncliError
 from cnncli.implementations.library import Direction
-from cnncli.runs.blas import THREAD_VARIABLES
+from cnncli.process.start import Process
+from cnncli.process.threads import ONE_THREAD
 
 OURS, LIMIT = "cnncli", "limit"
 """The two contenders that every case has."""
 
-POOLS = (*THREAD_VARIABLES, "TF_NUM_INTRAOP_THREADS")
+POOLS = (*ONE_THREAD, "TF_NUM_INTRAOP_THREADS")
 """What says how many threads a library's pool has, read as it is loaded."""
 
 
@@ -54,52 +50,31 @@ class Contender:
 
     def __init__(self, name: str, threads: int) -> None:
         self.name, self.threads = name, threads
-        env = dict(os.environ)
         # Ours holds the BLAS to one thread and splits blocks itself; the others' pools are theirs.
         pool = 1 if name == OURS else threads
-        env |= dict.fromkeys(POOLS, str(pool))
-        root = str(Path(__file__).resolve().parents[2])
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "cnncli.runs.contestant", name, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=env,
+        self.process = Process(
+            "cnncli.runs.contestant:serve",
+            name,
+            threads,
+            environment=os.environ | dict.fromkeys(POOLS, str(pool)),
         )
+        self._connection: Connection[Any, Any] = Connection(self.process.channel.detach())
 
     def ask(self, request: Prepare | str) -> Any:
         """Return the answer to a request; raise what the process raised."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._let(run=True)
+        self.process.go_on()
         try:
-            pickle.dump(request, self._process.stdin)
-            self._process.stdin.flush()
-            answer = pickle.load(self._process.stdout)
-            self._let(run=False)
-        except (EOFError, BrokenPipeError):
-            status = self._process.wait()
-            raise CnncliError(
-                f"the process that times {self.name} ended with status {status}"
-            ) from None
+            self._connection.send(request)
+            answer = self._connection.recv()
+            self.process.pause()
+        except (EOFError, OSError):
+            how = self.process.how_ended(5) or self.process.end()
+            raise CnncliError(f"the process that times {self.name} {how}") from None
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
-    def _let(self, *, run: bool) -> None:
-        """Let the process run, or stop all of its threads, where the system can."""
-        if sys.platform != "win32":
-            self._process.send_signal(signal.SIGCONT if run else signal.SIGSTOP)
-
     def close(self) -> None:
         """End the process."""
-        self._let(run=True)
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):  # of a process that is gone
-                    stream.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._connection.close()
+        self.process.end()

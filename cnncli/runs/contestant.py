@@ -1,13 +1,12 @@
-"""One contender's process: pickled requests on standard input, answers on standard output."""
+"""One contender's process: it answers requests on its socket."""
 
 from __future__ import annotations
 
-import os
-import pickle
-import sys
+import contextlib
 import time
 from dataclasses import replace
-from typing import Any, BinaryIO
+from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -137,43 +136,21 @@ def _extra_memory(call: Any) -> int:
         tracemalloc.stop()
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, name: str, threads: int) -> None:
-    """Answer requests until their pipe ends."""
+def serve(channel: int, name: str, threads: int) -> None:
+    """Answer requests until their socket ends."""
     set_threads(threads)
     contestant = Contestant(name, threads)
-    while True:
-        try:
-            request = pickle.load(requests)
-        except EOFError:
-            return
-        try:
-            if request == "blas":
-                answer: Any = blas_text()
-            else:
-                answer = contestant.sample() if request == "sample" else contestant.prepare(request)
-        except CnncliError as error:
-            answer = error
-        pickle.dump(answer, answers)
-        answers.flush()
-
-
-def _die_with_parent() -> None:
-    """Be killed when the benchmark dies: while stopped, this process would not see its pipe end."""
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-def main() -> None:
-    """Serve; whatever a library prints goes to standard error, not among the answers."""
-    _die_with_parent()
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    serve(sys.stdin.buffer, answers, sys.argv[1], int(sys.argv[2]))
-
-
-if __name__ == "__main__":
-    main()
+    connection: Connection[Any, Any] = Connection(channel)
+    with contextlib.suppress(EOFError):
+        while True:
+            request = connection.recv()
+            try:
+                if request == "blas":
+                    answer: Any = blas_text()
+                elif request == "sample":
+                    answer = contestant.sample()
+                else:
+                    answer = contestant.prepare(request)
+            except CnncliError as error:
+                answer = error
+            connection.send(answer)

@@ -3,21 +3,15 @@
 Answers come in the order of the tasks, whatever the order they end in. A task that takes too long
 or whose process dies is answered for by the caller, and the process replaced.
 
-A process reads pickled tasks from a socket and answers each with what its work returns, with one
-thread of arithmetic. A thread of its own reads ahead, so that the next task is here when one ends,
-and so that the process ends at once when its pool has gone.
+A process reads pickled tasks from its socket and answers each with what its work returns, with one
+thread of arithmetic. The next task waits in the socket already, so that none is waited for.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import queue
-import signal
-import socket
-import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,83 +20,64 @@ from multiprocessing.connection import Connection, wait
 from pickle import HIGHEST_PROTOCOL, dumps, loads
 from typing import Any, Generic, Literal, TypeVar
 
-from cnncli.process import ONE_THREAD
+from cnncli.process.start import NotStartedError, Process
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 Loss = Literal["timeout", "crashed"]
 
-AHEAD = 2
-"""Tasks a worker holds: the one it runs, and the next, so that it never waits for us."""
+AHEAD, AHEAD_BYTES = 2, 16 << 10
+"""Tasks that a process holds: the one it runs and, if it surely fits into the socket, the next."""
 MOST_WAITING = 512
 """Answers that may wait for an earlier task to end; beyond it no new task is begun."""
 MOST_WAITING_BYTES = 64 << 20
 _STARTS = 3
-GRACE = 2.0
-"""Seconds in which a process that is ended may end what it started."""
 SLACK = 256 << 20
 """Address space beyond the bound on a case: what NumPy and its BLAS reserve as they work."""
 
 
-class WorkerStartError(RuntimeError):
-    """Worker processes cannot be started here."""
-
-
 @dataclass
-class _Held(Generic[Task]):
+class _Item(Generic[Task]):
+    """A task, pickled, and when a process began with it."""
+
     index: int
     task: Task
-    started: float
+    data: bytes
+    started: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been run."""
+        return time.monotonic() - self.started
 
 
 class _Worker(Generic[Task]):
     """One process, and the tasks that it holds; the first of them is the one it runs."""
 
     def __init__(self, setup: bytes) -> None:
-        ours, theirs = socket.socketpair()
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}\n"
-            f"from cnncli.runs.pool import serve\nserve({theirs.fileno()})"
-        )
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code],
-                env={**os.environ, **ONE_THREAD},
-                pass_fds=[theirs.fileno()],
-                stdout=2,  # what a worker prints is not a result
-            )
-        self.connection: Connection[Any, Any] = Connection(ours.detach())
-        self.held: deque[_Held[Task]] = deque()
+        self.process = Process("cnncli.runs.pool:serve")
+        self.connection: Connection[Any, Any] = Connection(self.process.channel.detach())
+        self.held: deque[_Item[Task]] = deque()
         self.ready = False
         with contextlib.suppress(OSError):  # its death shows when it is read from
             self.connection.send_bytes(setup)
 
-    def give(self, index: int, task: Task, data: bytes) -> None:
-        self.held.append(_Held(index, task, time.monotonic()))
+    def give(self, item: _Item[Task]) -> None:
+        item.started = time.monotonic()
+        self.held.append(item)
         with contextlib.suppress(OSError):
-            self.connection.send_bytes(data)
+            self.connection.send_bytes(item.data)
 
-    def take(self) -> _Held[Task]:
+    def take(self) -> _Item[Task]:
         """Return the task that has ended; the next one begins now."""
         done = self.held.popleft()
         if self.held:
             self.held[0].started = time.monotonic()
         return done
 
-    def ask_to_end(self) -> None:
-        """Let the process end what it started itself, such as people's code."""
-        with contextlib.suppress(OSError):
-            self.process.terminate()
-
-    def end(self) -> int:
-        """End the process, whatever it does; return its exit status."""
-        self.ask_to_end()
+    def let_end(self) -> None:
+        self.process.let_end()
         self.connection.close()
-        try:
-            return self.process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
 
 
 @dataclass(kw_only=True)
@@ -128,61 +103,62 @@ class Pool(Generic[Task, Answer]):
     def __exit__(self, *_: object) -> None:
         """End every process."""
         for worker in self._workers:
-            worker.ask_to_end()
+            worker.let_end()
         for worker in self._workers:
-            worker.end()
+            worker.process.end()
         self._workers = []
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Answer]:
-        """Yield the answer to every task, in their order; tasks are taken as they are needed."""
+        """Yield the answer to every task, in their order; tasks are taken as they are needed.
+
+        Raises NotStartedError where processes cannot be started here.
+        """
         waiting = iter(enumerate(tasks))
-        again: deque[tuple[int, Task]] = deque()
+        queue: deque[_Item[Task]] = deque()
         answers: dict[int, tuple[Answer, int]] = {}
-        next_index, given, exhausted = 0, 0, False
+        next_index, taken, exhausted = 0, 0, False
         while True:
+            held_back = sum(size for _, size in answers.values()) > MOST_WAITING_BYTES
+            while True:
+                if not (queue or exhausted or held_back or taken - next_index >= MOST_WAITING):
+                    found = next(waiting, None)
+                    if found is None:
+                        exhausted = True
+                    else:
+                        queue.append(_Item(*found, dumps(found[1], HIGHEST_PROTOCOL)))
+                        taken += 1
+                worker = self._free(len(queue[0].data)) if queue else None
+                if worker is None:
+                    break
+                worker.give(queue.popleft())
             while next_index in answers:
                 answer, _ = answers.pop(next_index)
                 next_index += 1
                 yield answer
-            held_back = sum(size for _, size in answers.values()) > MOST_WAITING_BYTES
-            while self._has_room():
-                if again:
-                    item = again.popleft()
-                elif exhausted or held_back or given - next_index >= MOST_WAITING:
-                    break
-                else:
-                    found = next(waiting, None)
-                    if found is None:
-                        exhausted = True
-                        break
-                    item, given = found, found[0] + 1
-                self._give(*item)
-            if not any(worker.held for worker in self._workers):
-                if exhausted and not again:
-                    return
-                continue
-            for index, answer, size in self._collect(again):
-                answers[index] = (answer, size)
+            if any(worker.held for worker in self._workers):
+                for index, answer, size in self._collect(queue):
+                    answers[index] = (answer, size)
+            elif exhausted and not queue:
+                return
 
-    def _has_room(self) -> bool:
-        return len(self._workers) < self.jobs or any(len(w.held) < AHEAD for w in self._workers)
-
-    def _give(self, index: int, task: Task) -> None:
+    def _free(self, size: int) -> _Worker[Task] | None:
+        """Return a process that can take a task of some bytes, a new one where all are busy."""
         worker = min(self._workers, key=lambda w: len(w.held), default=None)
         if worker is None or (worker.held and len(self._workers) < self.jobs):
             worker = _Worker(self._setup)
             self._workers.append(worker)
-        worker.give(index, task, dumps(task, HIGHEST_PROTOCOL))
+        has_room = not worker.held or (len(worker.held) < AHEAD and size <= AHEAD_BYTES)
+        return worker if has_room else None
 
-    def _collect(self, again: deque[tuple[int, Task]]) -> Iterator[tuple[int, Answer, int]]:
-        """Yield answers that have come, waiting for one; tasks to be given anew go to `again`."""
+    def _collect(self, queue: deque[_Item[Task]]) -> Iterator[tuple[int, Answer, int]]:
+        """Yield answers that have come, waiting for one; a task that was not begun is queued."""
         by_connection = {worker.connection: worker for worker in self._workers}
         for connection in wait(list(by_connection), self._patience()):
             worker = by_connection[connection]  # type: ignore[index]  # only our connections
             try:
                 data = worker.connection.recv_bytes()
             except (EOFError, OSError):
-                yield from self._bury(worker, again)
+                yield from self._bury(worker, queue)
                 continue
             if not worker.ready:
                 worker.ready, self._failed_starts = True, 0
@@ -192,21 +168,18 @@ class Pool(Generic[Task, Answer]):
             done = worker.take()
             fine, answer = loads(data)
             if not fine:
-                seconds = time.monotonic() - done.started
-                answer = self.lost(done.task, "crashed", answer, seconds)
+                answer = self.lost(done.task, "crashed", answer, done.seconds)
             yield done.index, answer, len(data)
         if self.timeout is not None:
             for worker in list(self._workers):
-                yield from self._end_late(worker, again)
+                yield from self._end_late(worker, queue)
 
     def _patience(self) -> float | None:
         """Return the seconds until the next task runs out of time."""
-        if self.timeout is None:
+        taken = [w.held[0].seconds for w in self._workers if self._is_timed(w)]
+        if self.timeout is None or not taken:
             return None
-        begun = [w.held[0].started for w in self._workers if self._is_timed(w)]
-        if not begun:
-            return None
-        return max(0.0, min(begun) + self.timeout - time.monotonic())
+        return max(0.0, self.timeout - max(taken))
 
     def _is_timed(self, worker: _Worker[Task]) -> bool:
         """Tell whether a process runs a task that is ended where it takes too long."""
@@ -215,101 +188,54 @@ class Pool(Generic[Task, Answer]):
         return self.has_own_limit is None or not self.has_own_limit(worker.held[0].task)
 
     def _end_late(
-        self, worker: _Worker[Task], again: deque[tuple[int, Task]]
+        self, worker: _Worker[Task], queue: deque[_Item[Task]]
     ) -> Iterator[tuple[int, Answer, int]]:
         assert self.timeout is not None
         if not self._is_timed(worker) or worker.connection.poll():
             return
-        late = time.monotonic() - worker.held[0].started
-        if late >= self.timeout:
+        if (seconds := worker.held[0].seconds) >= self.timeout:
+            late = worker.held.popleft()
+            self._end(worker, queue)
             reason = f"took longer than --timeout {self.timeout:g} seconds"
-            done = self._replace(worker, again)
-            yield done.index, self.lost(done.task, "timeout", reason, late), 0
+            yield late.index, self.lost(late.task, "timeout", reason, seconds), 0
 
     def _bury(
-        self, worker: _Worker[Task], again: deque[tuple[int, Task]]
+        self, worker: _Worker[Task], queue: deque[_Item[Task]]
     ) -> Iterator[tuple[int, Answer, int]]:
-        """Answer for the task that a process died of; one that never began is started anew."""
-        worker.connection.close()
-        try:
-            # It closed the connection by dying: its own exit status says how.
-            status = worker.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            status = worker.end()
+        """Answer for the task that a process died of; one that never began is queued anew."""
+        died = worker.held.popleft() if worker.ready and worker.held else None
+        seconds = 0.0 if died is None else died.seconds
+        # It closed the connection by dying: its own ending says how.
+        worker.process.how_ended(5)
+        how = self._end(worker, queue)
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:
-                raise WorkerStartError(f"a worker process {_how(status)} before it could begin")
-            self._workers.remove(worker)
-            again.extend((held.index, held.task) for held in worker.held)
-            if not self._workers:
-                self._workers.append(_Worker(self._setup))
-            return
-        if not worker.held:
-            self._workers.remove(worker)
-            return
-        seconds = time.monotonic() - worker.held[0].started
-        done = self._replace(worker, again)
-        reason = f"its worker process {_how(status)}"
-        yield done.index, self.lost(done.task, "crashed", reason, seconds), 0
+                raise NotStartedError(f"a worker process {how} before it could begin")
+        if died is not None:
+            reason = f"its worker process {how}"
+            yield died.index, self.lost(died.task, "crashed", reason, seconds), 0
 
-    def _replace(self, worker: _Worker[Task], again: deque[tuple[int, Task]]) -> _Held[Task]:
-        """End a process and start another; return the task it ran, the rest are given anew."""
-        worker.end()
-        done = worker.held.popleft()
-        again.extend((held.index, held.task) for held in worker.held)
-        self._workers[self._workers.index(worker)] = _Worker(self._setup)
-        return done
+    def _end(self, worker: _Worker[Task], queue: deque[_Item[Task]]) -> str:
+        """End a process, whose tasks are for the next one; return how it ended."""
+        queue.extendleft(reversed(worker.held))
+        self._workers.remove(worker)
+        worker.let_end()
+        return worker.process.end()
 
 
-def _how(status: int) -> str:
-    if status >= 0:
-        return f"ended with exit status {status}"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    hint = ", as the system does where memory runs out" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"
-
-
-def serve(handle: int) -> None:
-    """Serve the pool at the other end of socket `handle` until it closes."""
-    # Ctrl-C is for the pool to handle: it ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    connection: Connection[Any, Any] = Connection(handle)
+def serve(channel: int) -> None:
+    """Serve the pool at the other end of a socket until it closes."""
+    connection: Connection[Any, Any] = Connection(channel)
     work, max_memory = loads(connection.recv_bytes())
     import numpy as np
 
     np.zeros(1)
     _bound_memory(max_memory)
-    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    reader = threading.Thread(target=_read, args=(connection, tasks), daemon=True)
-    reader.start()
     connection.send_bytes(b"ready")
-    try:
+    with contextlib.suppress(EOFError, OSError):
         while True:
-            connection.send_bytes(_answer(work, tasks.get()))
-    except SystemExit:
-        os._exit(0)  # what libraries do as Python ends is not waited for
-
-
-def _read(connection: Connection[Any, Any], tasks: queue.SimpleQueue[Any]) -> None:
-    try:
-        while True:
-            tasks.put(connection.recv_bytes())
-    except (EOFError, OSError):
-        # The pool has gone. The main thread ends what it started, and the process with it.
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE)
-        os._exit(0)
-
-
-def _leave(*_: object) -> None:
-    """End the process from within whatever it does, so that what it started is ended too."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(0)
+            connection.send_bytes(_answer(work, connection.recv_bytes()))
 
 
 def _answer(work: Callable[[Any], Any], task: bytes) -> bytes:

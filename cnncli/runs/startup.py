@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.errors import CnncliError
+from cnncli.process.endings import how_ended
 from cnncli.runs.bench import FORMAT
 
 CONV = ("conv", "--x", "normal:2x3x8x8", "--w", "normal:4x3x3x3", "--padding", "1")
@@ -82,9 +83,10 @@ def startup(repeat: int) -> Iterator[StartupRow]:
 
 
 def _seconds(call: Sequence[str], env: dict[str, str]) -> float:
+    """Time a whole process as a shell starts it: without a supervisor, which would be timed too."""
     started = time.perf_counter()
     ended = subprocess.run(call, env=env, capture_output=True, check=False)
     seconds = time.perf_counter() - started
     if ended.returncode:
-        raise CnncliError(f"{' '.join(call[1:4])} ended with status {ended.returncode}")
+        raise CnncliError(f"{' '.join(call[1:4])} {how_ended(ended.returncode)}")
     return seconds

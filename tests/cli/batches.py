@@ -66,3 +66,11 @@ def children(pid: int) -> list[int]:
     """Return the processes that a process started (Linux)."""
     lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     return [int(word) for text in lists for word in text.split()]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return what came of a process: supervisors, and what they watch over (Linux)."""
+    found = children(pid)
+    for one in found:  # which grows
+        found += children(one)
+    return found

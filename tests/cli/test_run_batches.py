@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.batches import children, cnn, records, start, timeless
+from tests.cli.batches import cnn, descendants, records, start, timeless
 
 GRID = """
 defaults: {layer: conv, tensors: {x: "normal:2x3x9x8", w: "normal:4x3x3x2"}}
@@ -88,7 +88,7 @@ def test_a_killed_worker_costs_its_case_and_the_run_goes_on(folder: Path, jobs: 
     assert running.stdout is not None
     assert '"name": "a"' in running.stdout.readline()
     time.sleep(0.3)
-    workers = children(running.pid)
+    workers = descendants(running.pid)
     busiest = max(workers, key=_processor_time)
     os.kill(busiest, signal.SIGKILL)
     out, err = running.communicate(timeout=60)
@@ -120,7 +120,7 @@ def test_ctrl_c_keeps_what_is_done(folder: Path) -> None:
     while not _lines(folder / "r.jsonl"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    workers = children(running.pid)
+    workers = descendants(running.pid)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=20)
     assert running.returncode == 130
@@ -138,7 +138,7 @@ def test_workers_end_when_their_run_is_killed(folder: Path) -> None:
     while not _lines(folder / "r.jsonl"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    workers = children(running.pid)
+    workers = descendants(running.pid)
     assert workers
     running.kill()
     running.communicate(timeout=20)

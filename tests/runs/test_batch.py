@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cnncli.cases.config import Entry, read_entries
-from cnncli.process import ONE_THREAD
+from cnncli.process.threads import ONE_THREAD
 from cnncli.runs.batch import Batch, Job, Kept, Unit, Units, hand_out
 from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result

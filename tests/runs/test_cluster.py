@@ -14,7 +14,7 @@ from pathlib import Path
 import distributed  # noqa: F401  # what the commands below start: missing, this file fails
 import pytest
 
-from tests.cli.batches import children, cnn, environment, start, timeless
+from tests.cli.batches import cnn, descendants, environment, start, timeless
 
 CONFIG = """
 defaults: {layer: conv, tensors: {x: "normal:2x3x9x8", w: "normal:4x3x3x2"}}
@@ -100,7 +100,7 @@ def test_a_worker_killed_in_mid_run_loses_nothing(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     first = cluster.workers[0]
-    used = children(first.pid)
+    used = descendants(first.pid)
     assert used, "cases run in a process of their own"
     os.kill(first.pid, signal.SIGKILL)
     out, err = running.communicate(timeout=240)

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from cnncli.process import ONE_THREAD
-from cnncli.runs.pool import Pool, WorkerStartError
+from cnncli.process.start import NotStartedError
+from cnncli.process.threads import ONE_THREAD
+from cnncli.runs.pool import Pool
 
 Task = tuple[str, float]
 
@@ -157,5 +158,5 @@ def test_what_a_worker_prints_is_no_result(capfd: pytest.CaptureFixture[str]) ->
 
 def test_processes_that_cannot_begin_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
-    with pool(1) as running, pytest.raises(WorkerStartError, match="ended with exit status 1"):
+    with pool(1) as running, pytest.raises(NotStartedError, match="ended with exit status 1"):
         list(running.run([("nothing", 0)]))

@@ -1,7 +1,7 @@
 """The process of one submission: it loads the file, and forks once for every case.
 
 A case that ends its process, hangs or fills memory so costs that case alone, and what it leaves in
-globals is gone before the next. Runs with nothing but pipes to us; see `isolate`.
+globals is gone before the next. Runs with nothing but a socket to us; see `isolate`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import gc
 import os
 import random
 import select
-import signal
 import sys
 import time
 import traceback
@@ -23,6 +22,7 @@ import numpy as np
 from cnncli.implementations.people.channel import GarbledError, pack, read_array, unpack
 from cnncli.implementations.people.guard import Gate, bound_resources
 from cnncli.implementations.people.loading import Loaded, describe, load, skipped_name
+from cnncli.process.endings import how_ended
 
 # Held before anything of the submission runs, which may put others in their place.
 _asarray, _ascontiguous, _frombuffer = np.asarray, np.ascontiguousarray, np.frombuffer
@@ -42,19 +42,18 @@ class RefusedError(Exception):
     """A result that is no array of numbers; the text says what it is."""
 
 
-def main(job_fd: int, result_fd: int) -> None:
-    """Carry out the job that stands in one pipe, and write what comes of it to the other."""
+def main(channel: int) -> None:
+    """Read the job from a socket to its end, carry it out, and write what comes of it."""
     buffer = bytearray()
-    while block := os.read(job_fd, 1 << 20):
+    while block := os.read(channel, 1 << 20):
         buffer += block
-    os.close(job_fd)
     message = unpack(buffer)
     assert message is not None
     job, body = message
     token = job["token"]
 
     def send(head: dict[str, Any], blob: bytes = b"") -> None:
-        _send(result_fd, pack({"token": token, **head}, blob))
+        _send(channel, pack({"token": token, **head}, blob))
 
     tensors = [
         {name: read_array(about, body) for name, about in case["tensors"].items()}
@@ -195,9 +194,7 @@ def _outcome(
     if "error" not in outcome and timed_out:
         outcome["error"] = {"reason": "timeout", "message": "", "function": function}
     elif "error" not in outcome and not ended:
-        code = os.waitstatus_to_exitcode(status)
-        how = f"exit status {code}" if code >= 0 else f"signal {-code} ({_signal_name(-code)})"
-        text = f"its process ended with {how} in mid-call"
+        text = f"its process {how_ended(os.waitstatus_to_exitcode(status))} in mid-call"
         outcome["error"] = {"reason": "exception", "message": text, "function": function}
     return outcome, body
 
@@ -244,13 +241,6 @@ def _alike(about: dict[str, Any], blob: bytes, other: dict[str, Any], other_blob
         largest = _abs(finite).max() if finite.size else 0.0
         near = _abs(a - b) <= ROUNDING[dtype.str[1:]] * largest
         return bool((near | (a == b) | (_isnan(a) & _isnan(b))).all())
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
 
 
 def _run_case(

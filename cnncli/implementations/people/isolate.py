@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import secrets
-import selectors
-import shutil
-import signal
-import subprocess
-import sys
+import socket
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +15,16 @@ from typing import Any
 from cnncli.implementations.base import Computed, Trouble
 from cnncli.implementations.people.channel import GarbledError, pack, read_array, unpack
 from cnncli.layers.base import Shape, Tensors
+from cnncli.process.endings import FULL
+from cnncli.process.start import NotStartedError, Process
+from cnncli.process.threads import ONE_THREAD
 
 START_SECONDS = 60.0
 """How long Python and NumPy may take to start, on a machine that is busy."""
 GRACE_SECONDS = 5.0
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from cnncli.implementations.people.child import main; "
-    "main(int(sys.argv[2]), int(sys.argv[3]))"
-)
-_ENDED = "its process ended"
+_OPTIONS = ("-I", "-B", "-W", "ignore")
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_ENVIRONMENT = {"LANG": "C.UTF-8", "MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", **ONE_THREAD}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,90 +82,38 @@ def run_isolated(
         "again": again,
         "cases": cases,
     }
-    with _process(pack(job, b"".join(blobs))) as (process, stream):
-        loading, found, trouble = _follow(stream, token, len(works), limits)
-        if trouble is None and len(found) < len(works):
-            trouble = Trouble(reason="exception", message=_how_ended(process))
+    loading, trouble = Computed(), None
+    found: list[Computed] = []
+    environment = {k: v for k, v in os.environ.items() if k in _PASSED_ON} | _ENVIRONMENT
+    try:
+        with Process(
+            "cnncli.implementations.people.child:main",
+            options=_OPTIONS,
+            environment=environment,
+            scratch_in=tempfile.gettempdir(),
+            is_quiet=True,
+        ) as process:
+            loading, found, trouble = _follow(
+                process.channel, pack(job, b"".join(blobs)), token, len(works), limits
+            )
+            if trouble is None and len(found) < len(works):
+                how = process.how_ended(GRACE_SECONDS)
+                text = f"its process {how}"
+                if how is None:
+                    text = "it closed the channel of its results"
+                elif how != FULL:
+                    text += " outside a call (while loading, or by its own hand)"
+                trouble = Trouble(reason="exception", message=text)
+    except NotStartedError as error:
+        trouble = Trouble(reason="exception", message=f"its process {error}")
     found += [Computed(stored=None, trouble=trouble)] * (len(works) - len(found))
     return [replace(one, notes=loading.notes, broken=loading.broken) for one in found]
 
 
-def _how_ended(process: subprocess.Popen[bytes]) -> str:
-    try:
-        code = process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return "it closed the channel of its results"
-    how = f"exit status {code}" if code >= 0 else f"signal {-code}"
-    return f"{_ENDED} with {how} outside a call (while loading, or by its own hand)"
-
-
-@contextlib.contextmanager
-def _process(job: bytes) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start the process in an empty folder, and leave nothing of it behind."""
-    scratch = tempfile.mkdtemp(prefix="cnncli-")
-    job_read, job_write = os.pipe()
-    result_read, result_write = os.pipe()
-    paths = [os.path.abspath(p) for p in sys.path if p]
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "MPLBACKEND": "Agg",
-        "PYTHONHASHSEED": "0",
-        **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")},
-    }
-    environment |= {k: v for k, v in os.environ.items() if k in ("LD_LIBRARY_PATH", "SYSTEMROOT")}
-    arguments = [sys.executable, "-I", "-B", "-W", "ignore", "-c", _BOOT, json.dumps(paths)]
-    try:
-        process = subprocess.Popen(
-            [*arguments, str(job_read), str(result_write)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=scratch,
-            env=environment,
-            pass_fds=(job_read, result_write),
-            start_new_session=True,
-        )
-    finally:
-        os.close(job_read)
-        os.close(result_write)
-    writer = threading.Thread(target=_write_all, args=(job_write, job), daemon=True)
-    writer.start()
-    try:
-        yield process, result_read
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        os.close(result_read)
-        writer.join(GRACE_SECONDS)
-        _remove(scratch)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    with contextlib.suppress(OSError), os.fdopen(fd, "wb") as stream:
-        stream.write(data)
-
-
-def _remove(scratch: str) -> None:
-    """Remove the folder, also where modes were changed within it."""
-
-    def unlock(function: Any, path: str, _: Any) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            os.chmod(path, 0o700)
-            function(path)
-
-    shutil.rmtree(scratch, onerror=unlock)
-    shutil.rmtree(scratch, ignore_errors=True)
-
-
 def _follow(
-    fd: int, token: str, count: int, limits: Limits
+    channel: socket.socket, job: bytes, token: str, count: int, limits: Limits
 ) -> tuple[Computed, list[Computed], Trouble | None]:
-    """Read until the last case, the end, a deadline or nonsense.
+    """Hand over the job; read until the last case, the end, a deadline or nonsense.
 
     Returns what loading showed, what each case gave as far as it came, and what went wrong.
     """
@@ -180,37 +121,37 @@ def _follow(
     loading = Computed()
     found: list[Computed] = []
     stage, deadline = "starting", time.monotonic() + START_SECONDS
-    with selectors.DefaultSelector() as selector:
-        selector.register(fd, selectors.EVENT_READ)
+    try:
+        channel.settimeout(START_SECONDS)
+        channel.sendall(job)
+        channel.shutdown(socket.SHUT_WR)
         while len(found) < count:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return loading, found, Trouble(reason="timeout", message=f"while {stage}")
-            if not selector.select(left):
-                continue
-            block = os.read(fd, 1 << 20)
+            channel.settimeout(max(1e-3, deadline - time.monotonic()))
+            block = channel.recv(1 << 20)
             if not block:
-                return loading, found, None
+                break
             buffer += block
-            try:
-                while (message := unpack(buffer)) is not None:
-                    head, body = message
-                    if head.get("token") != token:
-                        raise GarbledError("not from the process that was started")
-                    if head.get("kind") == "started":
-                        stage, deadline = "loading", time.monotonic() + limits.seconds
-                    elif head.get("kind") == "loaded":
-                        loading = Computed(
-                            notes=_texts(head, "notes"), broken=_texts(head, "broken")
-                        )
-                    elif head.get("kind") == "case":
-                        found.append(_computed(head, body))
-                    if head.get("kind") in ("loaded", "case"):
-                        stage = "running"
-                        deadline = time.monotonic() + limits.seconds + GRACE_SECONDS
-            except GarbledError as error:
-                text = f"the channel of its results was written to by something else: {error}"
-                return loading, found, Trouble(reason="exception", message=text)
+            while (message := unpack(buffer)) is not None:
+                head, body = message
+                if head.get("token") != token:
+                    raise GarbledError("not from the process that was started")
+                kind = head.get("kind")
+                if kind == "started":
+                    stage, deadline = "loading", time.monotonic() + limits.seconds
+                elif kind == "loaded":
+                    loading = Computed(notes=_texts(head, "notes"), broken=_texts(head, "broken"))
+                elif kind == "case":
+                    found.append(_computed(head, body))
+                if kind in ("loaded", "case"):
+                    stage = "running"
+                    deadline = time.monotonic() + limits.seconds + GRACE_SECONDS
+    except TimeoutError:
+        return loading, found, Trouble(reason="timeout", message=f"while {stage}")
+    except GarbledError as error:
+        text = f"the channel of its results was written to by something else: {error}"
+        return loading, found, Trouble(reason="exception", message=text)
+    except OSError:
+        pass  # it ended before it had read the job, or was to be read
     return loading, found, None
 
 

@@ -95,6 +95,7 @@ def test_200_hostile_copies_in_one_run(
         (folder / f"{number:03}.py").write_text(submission(HOSTILE[name][0], here))
     temporary = tmp_path / "temporary"  # which no other test uses at the same time
     temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))  # for the workers, which make the folders
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     started = time.monotonic()
     records = judge(folder, capsys, "--jobs", "4")

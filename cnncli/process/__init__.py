@@ -1,0 +1,1 @@
+"""Processes of ours: starting one, bounding it, ending it. Imports the standard library alone."""
