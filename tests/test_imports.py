@@ -42,11 +42,8 @@ HIDDEN = {
     # Not on every system.
     "runs/results.py": ("fcntl",),
     "implementations/people/guard.py": ("resource",),
-    # A process of bench sets its threads before it loads NumPy, and says so before it loads more.
+    # Who asks for the number of cores needs no NumPy.
     "runs/blas.py": ("ctypes", "numpy", "numpy.linalg"),
-    "runs/contestant.py": ("ctypes", "signal", "tracemalloc"),
-    "runs/cluster.py": ("collections", "concurrent.futures"),
-    "runs/startup.py": ("importlib.util", "tempfile"),
 }
 """What a module of the plain rooms imports in functions, and why; OPTIONAL packages aside."""
 

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -442,17 +443,10 @@ class Batch:
         return self.jobs == 1 and self.timeout is None and self.scheduler is None
 
     def _engine(self) -> Pool[Unit, list[Result]]:
+        make: Callable[..., Pool[Unit, list[Result]]] = Pool
         if self.scheduler is not None:
-            return Cluster(
-                work=self.job,
-                lost=_Losing(job=self.job),
-                jobs=self.jobs,
-                timeout=self.timeout,
-                has_own_limit=_has_own_limit,
-                max_memory=self.job.options.max_memory,
-                address=self.scheduler,
-            )
-        return Pool(
+            make = partial(Cluster, address=self.scheduler)
+        return make(
             work=self.job,
             lost=_Losing(job=self.job),
             jobs=self.jobs,

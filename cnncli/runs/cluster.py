@@ -7,7 +7,9 @@ a bound on memory costs one case there as it does here, and arithmetic has one t
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -50,9 +52,6 @@ class Cluster(Pool[Task, Answer]):
         Dask gives the case of a worker that died to another; one that several workers died of is
         answered for as crashed.
         """
-        from collections import deque
-        from concurrent.futures import CancelledError
-
         from distributed import KilledWorker
 
         remote: _Remote[Task, Answer] = _Remote(

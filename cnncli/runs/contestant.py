@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import tracemalloc
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -124,8 +125,6 @@ def _library(name: str, task: Task, threads: int) -> Calls:
 
 def _extra_memory(call: Any) -> int:
     """Return the peak of one call beyond its result, of all that Python's tracing sees."""
-    import tracemalloc
-
     call()  # what it imports is not its own
     tracemalloc.start()
     try:

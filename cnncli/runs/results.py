@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cnncli.errors import UsageError
+from cnncli.runs.files import whole_file
 from cnncli.runs.result import FORMAT, Result
 
 FINAL = ("passed", "done", "failed", "invalid", "skipped")
@@ -185,23 +186,12 @@ class ResultsFile:
 
     def _rewrite(self, lines: list[_Line]) -> None:
         """Replace the file by one with these lines alone, whole or not at all."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            mode = os.fstat(self._stream.fileno()).st_mode & 0o777
-            with temporary.open("wb") as stream:
-                for line in lines:
-                    self._stream.seek(line.start)
-                    stream.write(self._stream.read(line.end - line.start) + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.chmod(mode)
-            os.replace(temporary, self.path)
-        except OSError as error:
-            raise UsageError(
-                f"{self.path} cannot be written: {error.strerror}", "--resume"
-            ) from None
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(self.path, "--resume") as stream:
+            for line in lines:
+                self._stream.seek(line.start)
+                stream.write(self._stream.read(line.end - line.start) + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
         self._stream.close()
         self._stream = self.path.open("a+b")
         self._lock()

@@ -7,9 +7,11 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +66,6 @@ def startup(repeat: int) -> Iterator[StartupRow]:
 
     Byte code is kept in a folder of its own, as an installed program has it kept.
     """
-    import tempfile
-    from importlib.util import find_spec
-
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         env = dict(os.environ) | {"PYTHONPYCACHEPREFIX": str(Path(folder) / "bytecode")}
         env.pop("PYTHONDONTWRITEBYTECODE", None)
