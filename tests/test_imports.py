@@ -31,7 +31,7 @@ HIDDEN = {
     # The parent of a pool runs no case, and so needs neither NumPy nor what loads it.
     "runs/batch.py": (
         *("cnncli.runs.one", "cnncli.runs.against", "cnncli.runs.exercise"),
-        "cnncli.runs.submissions",
+        *("cnncli.runs.submissions", "cnncli.runs.cluster"),
     ),
     "runs/files.py": ("numpy",),
     "runs/explaining.py": ("cnncli.layers.explain.table",),

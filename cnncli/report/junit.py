@@ -11,8 +11,8 @@ import socket
 import tempfile
 import time
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from xml.sax.saxutils import escape, quoteattr
 
 from cnncli.errors import UsageError
 from cnncli.report.visible import visible
@@ -103,7 +103,7 @@ def _inside(result: Result, suite: _Suite) -> str:
     if result.status in ("skipped", "done"):
         suite.skipped += 1
         why = _CHECKED if result.error is None else result.error.message
-        return f"<skipped message={quoteattr(_clean(why))}/>"
+        return f"<skipped message={_quoted(_clean(why))}/>"
     if result.status == "failed":
         suite.failures += 1
         lines = failure_lines(result)
@@ -118,15 +118,21 @@ def _inside(result: Result, suite: _Suite) -> str:
 
 
 def _element(tag: str, message: str, kind: str, lines: list[str]) -> str:
-    body = escape(_clean("\n".join(lines)))
-    return (
-        f"<{tag} message={quoteattr(_clean(message))} type={quoteattr(_clean(kind))}>{body}</{tag}>"
-    )
+    body = escape(_clean("\n".join(lines)), quote=False)
+    return f"<{tag} message={_quoted(_clean(message))} type={_quoted(_clean(kind))}>{body}</{tag}>"
 
 
 def _name(text: str) -> str:
     """Return text as the schema wants a name: no spaces around it, and not empty."""
-    return quoteattr(_clean(text).strip() or "?")
+    return _quoted(_clean(text).strip() or "?")
+
+
+def _quoted(text: str) -> str:
+    """Return text as the value of an attribute; xml.sax would load what reads the web."""
+    escaped = escape(text)
+    for char in "\t\n\r":
+        escaped = escaped.replace(char, f"&#{ord(char)};")
+    return f'"{escaped}"'
 
 
 def _clean(text: str) -> str:

@@ -30,7 +30,6 @@ from cnncli.cases.node import Node, from_data
 from cnncli.cases.tensors import open_ingredients, plan_for
 from cnncli.errors import CnncliError, ConfigError, GeometryError, MemoryBoundError
 from cnncli.implementations.names import names_files
-from cnncli.runs.cluster import Cluster
 from cnncli.runs.files import save_result
 from cnncli.runs.options import RunOptions
 from cnncli.runs.pool import Loss, Pool
@@ -445,6 +444,8 @@ class Batch:
     def _engine(self) -> Pool[Unit, list[Result]]:
         make: Callable[..., Pool[Unit, list[Result]]] = Pool
         if self.scheduler is not None:
+            from cnncli.runs.cluster import Cluster
+
             make = partial(Cluster, address=self.scheduler)
         return make(
             work=self.job,
