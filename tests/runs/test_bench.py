@@ -223,7 +223,7 @@ def test_onnx_is_timed_on_batch_norm_in_training_under_its_one_name(tmp_path: Pa
         (("--direction", "up"), "--direction: must be forward, backward, step or both"),
         (("--dtype", "float16"), "--dtype: must be float64, float32 or both"),
         (("--threads", "0"), "--threads: must be a whole number from 1 to 1024"),
-        (("--repeat", "0"), "--repeat: must be a whole number of at least 1"),
+        (("--repeat", "0"), "--repeat: must be a whole number from 1 to 1000000"),
         (("--min-time", "-1"), "--min-time: must be seconds from 0 to 3600"),
         (("--match", "vgg"), "--match: no case's name holds 'vgg'"),
         (("--startup", "--dtype", "float64"), "--dtype: does not apply to --startup"),

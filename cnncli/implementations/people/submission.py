@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -60,8 +61,7 @@ class Submission:
 
 def labelled(text: str) -> Path:
     """Return the path that a label names, or that the text names as it is."""
-    path = Path(text)
-    return path if path.exists() else Path(_ESCAPE.sub(_character, text))
+    return Path(text if os.path.lexists(text) else _ESCAPE.sub(_character, text))
 
 
 def _character(escape: re.Match[str]) -> str:
