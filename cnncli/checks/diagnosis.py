@@ -13,6 +13,7 @@ from cnncli.checks.faults.faultbench import Fault, FaultBench
 from cnncli.checks.faults.probes import probe_benches
 from cnncli.checks.faults.table import FAULTS
 from cnncli.checks.places import where_errors_sit
+from cnncli.checks.reasons import DIFFER, UNKNOWN
 from cnncli.checks.shapes import axes_advice
 from cnncli.floats import FLOAT64, float_type
 from cnncli.layers.base import Array, Problem, shape_text
@@ -23,8 +24,6 @@ MOST_ELEMENTS = 4_000_000
 CLOSER = 0.1
 """A cause must be this much nearer than the right tensor is."""
 NOTHING = 1e-12
-UNKNOWN = "unknown"
-DIFFER = "shapes differ"
 NEVER = "zero"
 """The fault that says all of an array by itself: where its zeros differ tells nothing more."""
 

@@ -12,7 +12,6 @@ import numpy as np
 from cnncli.cases.case import GradcheckOptions
 from cnncli.checks.check import Check, Comparison, Verdict
 from cnncli.checks.compare import compare, norm_ratio
-from cnncli.checks.diagnosis import DIFFER, explain
 from cnncli.checks.identities import identities
 from cnncli.checks.numeric import (
     NumericGradient,
@@ -21,6 +20,7 @@ from cnncli.checks.numeric import (
     choose_method,
     numeric_gradient,
 )
+from cnncli.checks.reasons import DIFFER
 from cnncli.checks.ties import Ties, TieVerdicts, components, find_ties, judge_ties
 from cnncli.errors import ConfigError
 from cnncli.floats import FLOAT64, float_type
@@ -165,10 +165,14 @@ class _Gradcheck:
                 expected=list(shape),
                 note=DIFFER,
             )
+            from cnncli.checks.diagnosis import explain
+
             return [explain(wrong, self.problem, array, stored)]
         analytic = array.astype(np.float64)
         check = self._numeric_check(name, subject, analytic, stored, reference)
         if check.verdict == "fail":
+            from cnncli.checks.diagnosis import explain
+
             check = explain(check, self.problem, array, stored)
         return [check, *self._identity_checks(name, subject, analytic, stored)]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from cnncli.cases.layout import shape_outside
 from cnncli.cases.sourcetypes import NpyFile, NpzEntry, Source
 from cnncli.checks.check import Check
-from cnncli.checks.diagnosis import UNKNOWN
+from cnncli.checks.reasons import UNKNOWN
 from cnncli.layers.base import Plan, Shape
 
 FLAG = "--expect"

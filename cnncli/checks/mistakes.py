@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cnncli.checks.bounds import rounding_bound
 from cnncli.checks.check import Check
-from cnncli.checks.diagnosis import UNKNOWN, explain
-from cnncli.checks.reasons import TIES, VALUES
+from cnncli.checks.diagnosis import explain
+from cnncli.checks.reasons import TIES, UNKNOWN, VALUES
 from cnncli.checks.ties import find_ties
 from cnncli.floats import FLOAT32
 from cnncli.layers.base import Problem

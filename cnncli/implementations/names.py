@@ -14,7 +14,9 @@ from pathlib import Path
 from cnncli.cases.node import nearest
 from cnncli.cases.paths import is_folder
 from cnncli.errors import MissingExtraError, UsageError
-from cnncli.implementations.people.source import SUFFIXES
+
+SUFFIXES = (".py", ".ipynb")
+"""What people's files end in."""
 
 
 @dataclass(frozen=True, kw_only=True)

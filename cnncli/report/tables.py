@@ -14,10 +14,8 @@ from rich.table import Table
 from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
-from cnncli.report.explain import show_explanation
 from cnncli.report.gradients import gradcheck_table, show_diagnosis, show_worst
 from cnncli.report.numbers import error_text, index_text, number_text
-from cnncli.report.planes import show_planes
 from cnncli.report.style import STYLES, make_table, make_text, numbers, print_table, words
 from cnncli.report.wording import check_name, check_text, counts_text, worst_text
 from cnncli.runs.result import Result, TensorResult
@@ -42,11 +40,15 @@ def show_result(
     if result.tensors:
         print_table(console, _tensor_table(console, result))
         if plane is not None:
+            from cnncli.report.planes import show_planes
+
             show_planes(console, result, plane)
             values = "none" if values == "auto" else values
         for tensor in result.tensors.values():
             _show_values(console, tensor, values)
     if result.explanations:
+        from cnncli.report.explain import show_explanation
+
         for explanation in result.explanations:
             show_explanation(console, explanation)
     if result.checks:

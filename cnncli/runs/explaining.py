@@ -1,11 +1,10 @@
-"""`--explain`: which element is asked for, and its explanation as plain data."""
+"""`--explain`: which element is asked for, and its explanation."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cnncli.cases.layout import outward, shape_inside, shape_outside
 from cnncli.errors import UsageError
@@ -131,58 +130,3 @@ def _outside(explanation: Explanation, layout: str) -> Explanation:
         winner=of_element(explanation.winner),
         runner_up=of_element(explanation.runner_up),
     )
-
-
-def explanation_record(explanation: Explanation) -> dict[str, Any]:
-    """Return an explanation as plain data, every product in it; a key that is empty is absent."""
-    data = {
-        "tensor": explanation.tensor,
-        "index": list(explanation.index),
-        "element": explanation.element,
-        "formula": explanation.formula,
-        "reads": [_region(one) for one in explanation.reads],
-        "padding": explanation.padding,
-        "facts": explanation.facts,
-        "winner": _element(explanation.winner),
-        "runner_up": _element(explanation.runner_up),
-        "terms": [_terms(terms) for terms in explanation.terms],
-        "aside": [_terms(terms) for terms in explanation.aside],
-        "sum": explanation.sum,
-        "note": explanation.note,
-    }
-    empty: tuple[Any, ...] = (None, {}, [])
-    return {key: value for key, value in data.items() if value not in empty}
-
-
-def _element(element: Element | None) -> dict[str, Any] | None:
-    if element is None:
-        return None
-    data: dict[str, Any] = {"tensor": element.name, "index": list(element.index)}
-    return {**data, "value": element.value}
-
-
-def _terms(terms: Terms) -> dict[str, Any]:
-    products = terms.products
-    return {
-        "label": terms.label,
-        "products": [
-            {
-                "factors": [
-                    {"tensor": one.name, "index": list(one.index), "value": one.value}
-                    if one.index
-                    else {"name": one.name, "value": one.value}
-                    for one in terms.row(number)
-                ],
-                "product": float(products[number]),
-            }
-            for number in range(len(terms))
-        ],
-    }
-
-
-def _region(region: Region) -> dict[str, Any]:
-    ranges = [
-        f"{start}:{stop}" if step == 1 else f"{start}:{stop}:{step}"
-        for start, stop, step in region.ranges
-    ]
-    return {"tensor": region.name, "ranges": ranges}

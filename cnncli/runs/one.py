@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,12 @@ from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
 from cnncli.implementations.names import judge_installed, judge_name
 from cnncli.layers.base import Plan, Problem, Tensors
-from cnncli.layers.explain.parts import Explanation
-from cnncli.runs.explaining import explain_targets, judge_targets
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.options import RunOptions
 from cnncli.runs.result import References, Result, Role, TensorResult, skip_reason, status_of
+
+if TYPE_CHECKING:
+    from cnncli.layers.explain.parts import Explanation
 
 
 def run_case(case: Case, options: RunOptions) -> Result:
@@ -118,10 +120,15 @@ def compute(case: Case, options: RunOptions) -> Outcome:
     layer, layout = case.layer, case.settings.layout
     with open_ingredients(case) as ingredients:
         plan, _ = _judge(ingredients, options)
-        # Which elements are to be explained is judged before anything is computed.
-        targets = judge_targets(
-            options.explain, layer, plan, backward=case.wants_backward, layout=layout
-        )
+        explain = None
+        if options.explain:
+            from cnncli.runs.explaining import explain_targets, judge_targets
+
+            # Which elements are to be explained is judged before anything is computed.
+            targets = judge_targets(
+                options.explain, layer, plan, backward=case.wants_backward, layout=layout
+            )
+            explain = partial(explain_targets, targets, layer, plan)
         made = make_tensors(ingredients, plan, backward=case.wants_backward)
         tensors = _run_layer(case, plan, made)
         arrays = {name: tensor.array for name, tensor in tensors.items()}
@@ -145,7 +152,7 @@ def compute(case: Case, options: RunOptions) -> Outcome:
             tensors=tensors,
             checks=checks,
             theirs=theirs,
-            explanations=explain_targets(targets, layer, plan, arrays, layout),
+            explanations=[] if explain is None else explain(arrays, layout),
             references=references,
         )
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from cnncli.cases.layout import to_outside
 from cnncli.checks.check import Check, wrote_into
 from cnncli.checks.reasons import CHANGED
-from cnncli.runs.explaining import explanation_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -206,7 +205,7 @@ class Result:
         if self.tensors or self.checks:
             data["checks"] = [check.record() for check in self.checks]
         if self.explanations:
-            data["explanations"] = [explanation_record(one) for one in self.explanations]
+            data["explanations"] = [one.record() for one in self.explanations]
         if self.error is not None:
             data["error"] = {"message": self.error.message}
             if self.error.where is not None:

@@ -19,8 +19,7 @@ from cnncli.cases.commandline import command_line
 from cnncli.cases.sources import Random, Source
 from cnncli.checks.against import rights_of
 from cnncli.checks.check import Check
-from cnncli.checks.diagnosis import UNKNOWN
-from cnncli.checks.reasons import EXCEPTION, SHAPE, TIES, VALUES
+from cnncli.checks.reasons import EXCEPTION, SHAPE, TIES, UNKNOWN, VALUES
 from cnncli.errors import CnncliError
 from cnncli.implementations.base import Implementation
 from cnncli.layers.base import Problem, shape_text

@@ -15,8 +15,7 @@ from typing import Any
 from cnncli.cases.calls import Call
 from cnncli.checks.against import Judged, judge
 from cnncli.checks.check import Check
-from cnncli.checks.diagnosis import UNKNOWN
-from cnncli.checks.reasons import CHANGED, EXCEPTION, SHAPE, VALUES
+from cnncli.checks.reasons import CHANGED, EXCEPTION, SHAPE, UNKNOWN, VALUES
 from cnncli.implementations.base import Implementation, Task
 from cnncli.implementations.people.submission import used_tensors
 

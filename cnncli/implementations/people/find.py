@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cnncli.cases.paths import files_below, what_is
 from cnncli.errors import UsageError
+from cnncli.implementations.names import SUFFIXES
 from cnncli.implementations.people.isolate import Limits
-from cnncli.implementations.people.source import SUFFIXES
 from cnncli.implementations.people.submission import Submission, labelled
 
 _SKIPPED = ("__pycache__", ".ipynb_checkpoints")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-SUFFIXES = (".py", ".ipynb")
 MAX_BYTES = 64 << 20
 OTHER_LANGUAGES = re.compile(
     r"%%(bash|sh|script|html|HTML|javascript|js|latex|markdown|svg|perl|ruby|writefile|file|cmd|"

@@ -27,6 +27,12 @@ class Element:
     index: Index
     value: float
 
+    def record(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        if not self.index:
+            return {"name": self.name, "value": self.value}
+        return {"tensor": self.name, "index": list(self.index), "value": self.value}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
@@ -66,6 +72,20 @@ class Terms:
             index = tuple(int(i) for i in factor.indices[number])
             yield Element(name=factor.name, index=index, value=float(factor.values[number]))
 
+    def record(self) -> dict[str, Any]:
+        """Return them as plain data, every product with its factors."""
+        products = self.products
+        return {
+            "label": self.label,
+            "products": [
+                {
+                    "factors": [one.record() for one in self.row(number)],
+                    "product": float(products[number]),
+                }
+                for number in range(len(self))
+            ],
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
@@ -73,6 +93,14 @@ class Region:
 
     name: str
     ranges: tuple[tuple[int, int, int], ...]
+
+    def record(self) -> dict[str, Any]:
+        """Return it as plain data, ranges as Python's slices are written."""
+        ranges = [
+            f"{start}:{stop}" if step == 1 else f"{start}:{stop}:{step}"
+            for start, stop, step in self.ranges
+        ]
+        return {"tensor": self.name, "ranges": ranges}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +135,26 @@ class Explanation:
             return math.fsum(values.tolist())
         except OverflowError:
             return float("inf")
+
+    def record(self) -> dict[str, Any]:
+        """Return it as plain data, every product in it; a key that is empty is absent."""
+        data = {
+            "tensor": self.tensor,
+            "index": list(self.index),
+            "element": self.element,
+            "formula": self.formula,
+            "reads": [one.record() for one in self.reads],
+            "padding": self.padding,
+            "facts": self.facts,
+            "winner": None if self.winner is None else self.winner.record(),
+            "runner_up": None if self.runner_up is None else self.runner_up.record(),
+            "terms": [terms.record() for terms in self.terms],
+            "aside": [terms.record() for terms in self.aside],
+            "sum": self.sum,
+            "note": self.note,
+        }
+        empty: tuple[Any, ...] = (None, {}, [])
+        return {key: value for key, value in data.items() if value not in empty}
 
 
 def grid(
