@@ -37,7 +37,9 @@ HIDDEN = {
     "runs/explaining.py": ("cnncli.layers.explain.table",),
     "runs/pool.py": ("numpy", "resource"),
     # Start-up: what judges takes as long to load as what computes, and libraries' ways again.
-    "runs/one.py": ("cnncli.runs.verdicts", "cnncli.runs.explaining"),
+    "runs/one.py": (
+        *("cnncli.runs.verdicts", "cnncli.runs.explaining", "cnncli.implementations.names"),
+    ),
     "runs/verdicts.py": ("cnncli.runs.against",),
     # Start-up: the table of faults is for what failed.
     "checks/expect.py": ("cnncli.checks.diagnosis",),

@@ -14,7 +14,6 @@ from rich.table import Table
 from cnncli.checks.check import Check
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
-from cnncli.report.gradients import gradcheck_table, show_diagnosis, show_worst
 from cnncli.report.numbers import error_text, index_text, number_text
 from cnncli.report.style import STYLES, make_table, make_text, numbers, print_table, words
 from cnncli.report.wording import check_name, check_text, counts_text, worst_text
@@ -121,6 +120,8 @@ def check_table(console: Console, checks: Sequence[Check]) -> Table:
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:
     """Print checks: comparisons, then gradients, then what is known of those that failed."""
+    from cnncli.report.gradients import gradcheck_table, show_diagnosis, show_worst
+
     gradients = [check for check in checks if check.check == "gradcheck"]
     others = [check for check in checks if check.check != "gradcheck"]
     if others:

@@ -23,7 +23,6 @@ from cnncli.cases.tensors import (
 )
 from cnncli.checks.check import Check
 from cnncli.errors import CnncliError, GeometryError, MemoryBoundError
-from cnncli.implementations.names import judge_installed, judge_name
 from cnncli.layers.base import Plan, Problem, Tensors
 from cnncli.runs.memory import judge_memory
 from cnncli.runs.options import RunOptions
@@ -86,6 +85,8 @@ def _judge(ingredients: Ingredients, options: RunOptions) -> tuple[Plan, int]:
     case = ingredients.case
     plan = plan_for(case, ingredients.shapes)
     _judge_expected_names(case, plan)
+    if case.against:
+        from cnncli.implementations.names import judge_installed, judge_name
     for asked in case.against:
         judge_name(asked.text, asked.where, asked.base)
         judge_installed(asked.text, asked.where)
