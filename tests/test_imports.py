@@ -29,10 +29,11 @@ PLAIN_ROOMS = ("runs", "checks", "implementations", *LEAVES)
 
 HIDDEN = {
     # The parent of a pool runs no case, and so needs neither NumPy nor what loads it.
-    "runs/batch.py": (
+    "runs/job.py": (
         *("cnncli.runs.one", "cnncli.runs.against", "cnncli.runs.exercise"),
-        *("cnncli.runs.submissions", "cnncli.runs.cluster"),
+        "cnncli.runs.submissions",
     ),
+    "runs/batch.py": ("cnncli.runs.cluster",),
     "runs/files.py": ("numpy",),
     "runs/explaining.py": ("cnncli.layers.explain.table",),
     "runs/pool.py": ("numpy", "resource"),

@@ -35,9 +35,10 @@ from cnncli.report.many import (
     names_text,
 )
 from cnncli.report.visible import say
-from cnncli.runs.batch import Batch, Job, Kept, Sink, Units, hand_out
+from cnncli.runs.batch import Batch, Kept, Sink, Units, hand_out
 from cnncli.runs.files import refuse_unwritable_folder
 from cnncli.runs.grades import Grades
+from cnncli.runs.job import Job
 from cnncli.runs.results import ResultsFile, Wanted
 
 RESULT_FLAGS = ("max_memory", "expect", "gradcheck", "timeout", "run_all")

@@ -12,7 +12,7 @@ from cnncli.cases.config import FILE_KEYS, Entries
 from cnncli.cases.schema import config_schema
 from cnncli.cases.yamltext import read_yaml
 from cnncli.cli.app import main
-from cnncli.runs.batch import Job
+from cnncli.runs.job import Job
 from cnncli.runs.options import RunOptions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

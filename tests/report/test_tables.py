@@ -21,7 +21,7 @@ from cnncli.report.console import make_console
 from cnncli.report.numbers import apart_texts, number_text
 from cnncli.report.tables import Values, ending, show_result, show_results, summary
 from cnncli.report.wording import identity_text
-from cnncli.runs.batch import Job
+from cnncli.runs.job import Job
 from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 from tests.cli.invoke import call

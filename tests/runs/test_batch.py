@@ -16,7 +16,8 @@ import pytest
 
 from cnncli.cases.config import Entry, read_entries
 from cnncli.process.threads import ONE_THREAD
-from cnncli.runs.batch import Batch, Job, Kept, Unit, Units, hand_out
+from cnncli.runs.batch import Batch, Kept, Units, hand_out
+from cnncli.runs.job import Job, Unit
 from cnncli.runs.options import RunOptions
 from cnncli.runs.result import Result
 from tests.cli.invoke import call
