@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cnncli.checks.compare import compare
 from cnncli.layers.base import shape_text
 from cnncli.layers.parameters import show
 from cnncli.report.numbers import number_text
@@ -85,9 +86,7 @@ def _value_rows(
         scale = max((float(np.nanmax(np.abs(a), initial=0)) for a in there), default=0.0)
         off = np.zeros(first.shape, bool)
         for array in there[1:]:
-            with np.errstate(all="ignore"):
-                near = np.abs(array - first.astype(float)) <= tolerance * max(scale, 1e-300)
-            off |= ~(near | (array == first))
+            off |= compare(array, first, tolerance * max(scale, 1e-300)).wrong
         places = [tuple(map(int, place)) for place in np.argwhere(off)[:most]]
         places = places or list(np.ndindex(*first.shape))[: min(most, 4)]
         marked |= {_place(place) for place in places if off[place]}
