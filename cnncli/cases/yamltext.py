@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 40
+TOO_DEEP = f"a config may be nested at most {MAX_DEPTH} deep"
 MAX_NODES = 2_000_000
 
 _INTEGER = re.compile(r"[-+]?[0-9]+\Z")
@@ -75,6 +76,8 @@ def read_yaml(text: str, file: str, base: Path | None = None) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+        if "nesting depth" in str(error.problem):  # libyaml's own bound, from 0.2.6 on
+            raise ConfigError(TOO_DEEP, place) from None
         problem = " ".join(part for part in (error.problem, error.context) if part)
         raise ConfigError(f"this is not YAML: {problem}", place) from None
     except yaml.YAMLError as error:
@@ -201,7 +204,7 @@ class _Builder:
         place = self._place(event)
         self._refuse_tag(event)
         if len(self.stack) >= MAX_DEPTH:
-            raise ConfigError(f"a config may be nested at most {MAX_DEPTH} deep", place)
+            raise ConfigError(TOO_DEEP, place)
         if event.anchor:
             self.opened[event.anchor] = self.nodes
             self.anchors.pop(event.anchor, None)
