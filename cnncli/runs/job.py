@@ -135,11 +135,14 @@ class Job:
             try:
                 exercises.append(self._exercise(entry, self.build(entry)))
                 asked.append(entry)
-            except CnncliError:
-                pass
-            except MemoryError:
-                lost = self.lost(entry, "crashed", OUT_OF_MEMORY, 0.0, submission)
-                results += self.written(entry, [lost], submission)
+            except (CnncliError, MemoryError) as error:
+                # How much memory is free may have changed since the case's own unit was run.
+                is_short = isinstance(error, MemoryError) or (
+                    isinstance(error, MemoryBoundError) and self.options.max_memory is None
+                )
+                if is_short:
+                    lost = self.lost(entry, "crashed", OUT_OF_MEMORY, 0.0, submission)
+                    results += self.written(entry, [lost], submission)
         found = judge_submission(submission, exercises, self.options, shrink=self.shrink)
         for entry, result in zip(asked, found, strict=True):
             line = self.reproduce(entry, submission)
@@ -153,7 +156,7 @@ class Job:
         if entry.label in self._exercises:
             return self._exercises[entry.label]
         if self.against:
-            case = replace(case, gradcheck=None)  # it is asked alone, its own gradients are not
+            case = replace(case, gradcheck=None)  # ties are judged as values: no gradient check
         exercise = make_exercise(case, self.options)
         held = sum(one.held_bytes for one in self._exercises.values())
         if held + exercise.held_bytes <= MOST_HELD:
@@ -244,8 +247,8 @@ class Job:
             return ""
         if submission is None:
             words = [word for name in self.against for word in ("--against", name)]
-        elif self.against:
-            words = ["--against", submission.label]
+        elif self.against or any(key == "against" for key, _ in self.settings):
+            words = ["--against", submission.label]  # over what the flags say already
         else:
             words = ["--set", f"against={json.dumps(submission.label)}"]
         return " ".join(filter(None, [entry.reproduce, self.flags, shlex.join(words)]))

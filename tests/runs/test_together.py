@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from cnncli.cases.config import read_entries
+from cnncli.errors import MemoryBoundError
+from cnncli.runs.job import Job, Unit
+from cnncli.runs.options import RunOptions
 from tests.cli.invoke import Ended, call
 
 CASE = """
@@ -91,6 +96,10 @@ def test_each_result_is_named_for_whose_it_is_and_can_be_had_alone() -> None:
     alone = call("run", "c.yaml::c", "--set", 'against="b.py"')
     assert alone.status == 1
     assert "a.py" not in alone.out
+    # What was set is not set twice.
+    ended = call("run", "c.yaml", "--set", "against=[b.py, loops]")
+    (line,) = [line for line in ended.out.splitlines() if "cnncli run" in line]
+    assert call(*shlex.split(line)[1:]).status == 1
 
 
 def test_grades_of_files_that_the_config_names_are_written_too() -> None:
@@ -136,3 +145,18 @@ def test_two_outputs_cannot_be_one_file(flags: tuple[str, str]) -> None:
 def test_a_device_takes_two_outputs() -> None:
     written(CALL, ", against: a.py")
     assert call("run", "c.yaml", "--junit", "/dev/null", "--csv", "/dev/null").status == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError(), MemoryBoundError("needs 2 GiB of 1 GiB")])
+def test_memory_that_ran_short_once_a_file_was_reached_costs_no_row(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    job = Job(options=RunOptions(), against=("a.py",))
+    (entry,) = read_entries(written(CALL))
+    (submission,) = job.resolve(job.build(entry))
+    monkeypatch.setattr(Job, "_exercise", fails)
+    (result,) = job(Unit(entries=(entry,), submission=submission))
+    assert (result.status, result.implementation) == ("crashed", "a.py")

@@ -18,7 +18,7 @@ from typing import Any
 try:
     import ctypes
 except ImportError:  # a Python that was built without it
-    ctypes = None  # type: ignore[assignment]
+    ctypes = None  # type: ignore[assignment]  # asked for before it is used
 
 # Landlock: include/uapi/linux/landlock.h
 _WRITE_FILE, _MAKE_CHAR, _MAKE_BLOCK = 1 << 1, 1 << 6, 1 << 11
